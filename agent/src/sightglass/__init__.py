@@ -1,0 +1,1 @@
+"""Maintenance windows for the cameras of a parking gateway."""
