@@ -17,7 +17,7 @@ from .scene import Scene
 _LOG = logging.getLogger("parking.camera")
 FPS = 10.0
 _JPEG_QUALITY = 80
-_SEARCH_EVERY = 3
+_SEARCH_EVERY = 5
 """Frames from one search for plates to the next: a search costs five times what a picture does."""
 
 _REPORT_S = 60.0
@@ -33,12 +33,12 @@ class Shot:
 
 
 class Camera:
-    """Renders, encodes and hands over one frame after another, from `start` until the process ends."""
+    """Renders, encodes and hands over one frame after another, from `run` until `stop`."""
 
     def __init__(self, scene: Scene, detector: DetectorThread, deliver: Callable[[Shot], None]) -> None:
         """`deliver` is called in the camera's thread and must not block."""
         self._scene, self._detector, self._deliver = scene, detector, deliver
-        self._lock = threading.Lock()
+        self._lock, self._stop = threading.Lock(), threading.Event()
         self._number, self._mode, self._since, self._frozen = 0, Mode.IDLE, 0, False
         self._times: collections.deque[float] = collections.deque(maxlen=round(5 * FPS))
 
@@ -74,12 +74,15 @@ class Camera:
             _LOG.info("camera: %s", "frozen" if frozen else "running")
             self._frozen = frozen
 
+    def stop(self) -> None:
+        """Ends `run` within a frame."""
+        self._stop.set()
+
     def run(self) -> None:
         """The loop. A late frame is not caught up: the pace starts anew from it."""
         due, worst, report = time.monotonic(), 0.0, time.monotonic() + _REPORT_S
         facts: Facts | None = None
-        while True:
-            time.sleep(max(0.0, due - time.monotonic()))
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
             now = time.monotonic()
             if self._times:
                 worst = max(worst, now - self._times[-1])

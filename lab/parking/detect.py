@@ -1,8 +1,6 @@
 """Finding number plates: the parking's own computing load, on the newest picture only."""
 
-import logging
 import threading
-import time
 from pathlib import Path
 
 import cv2
@@ -13,7 +11,7 @@ from .sprites import Picture
 Box = tuple[int, int, int, int]
 """Left, top, width, height in pixels of the searched picture."""
 
-_LOG = logging.getLogger("parking.detect")
+_END_S = 3.0
 _WIDTH = 960
 _PLATE_WIDTHS = (66, 210)
 """Smallest and largest plate searched for, in pixels of the reduced picture."""
@@ -51,7 +49,9 @@ class DetectorThread:
         self._detector = detector
         self._waiting: Picture | None = None
         self._wake = threading.Condition()
-        threading.Thread(target=self._run, name="detect", daemon=True).start()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="detect", daemon=True)
+        self._thread.start()
 
     def offer(self, picture: Picture) -> None:
         """Hands over a picture that nobody changes any more. Never blocks for longer than a swap."""
@@ -59,12 +59,19 @@ class DetectorThread:
             self._waiting = picture
             self._wake.notify()
 
+    def stop(self) -> None:
+        """Ends the thread after the search at hand; one that is inside OpenCV while Python ends aborts the process."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join(timeout=_END_S)
+
     def _run(self) -> None:
         while True:
             with self._wake:
-                while self._waiting is None:
+                while self._waiting is None and not self._stopping:
                     self._wake.wait()
+                if self._waiting is None or self._stopping:
+                    return
                 picture, self._waiting = self._waiting, None
-            before = time.thread_time()
             self.total += len(self._detector.find(picture))
-            _LOG.debug("search took %.1f ms", (time.thread_time() - before) * 1e3)

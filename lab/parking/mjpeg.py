@@ -47,15 +47,16 @@ class MjpegServer:
                 writer.write(b"HTTP/1.0 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
             else:
                 await self._stream(reader, writer)
-        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
+            # Cancelled only when the program ends; asyncio 3.11 would print a traceback for each client.
             pass
         finally:
-            writer.transport.abort() if writer.transport.get_write_buffer_size() > _SEND_BUFFER else writer.close()
+            writer.close()
 
     async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._clients += 1
         _LOG.info("mjpeg: %d clients", self._clients)
-        gone = asyncio.ensure_future(reader.read())
+        gone = asyncio.ensure_future(_until_end(reader))
         frames = asyncio.ensure_future(self._frames(writer))
         try:
             await asyncio.wait({gone, frames}, return_when=asyncio.FIRST_COMPLETED)
@@ -63,6 +64,8 @@ class MjpegServer:
             for task in (gone, frames):
                 task.cancel()
             await asyncio.gather(gone, frames, return_exceptions=True)
+            # Not closed: that would wait for a client that takes nothing.
+            writer.transport.abort()
             self._clients -= 1
             _LOG.info("mjpeg: %d clients", self._clients)
 
@@ -78,3 +81,8 @@ class MjpegServer:
             writer.write(head.encode() + jpeg + b"\r\n")
             async with asyncio.timeout(_TAKE_S):
                 await writer.drain()
+
+
+async def _until_end(reader: asyncio.StreamReader) -> None:
+    while await reader.read(4096):
+        pass

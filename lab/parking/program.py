@@ -20,6 +20,7 @@ from .mqtt import Message, Publisher, heartbeat
 from .scene import Scene
 
 _LOG = logging.getLogger("parking")
+_END_S = 3.0
 
 
 def _arguments() -> argparse.Namespace:
@@ -64,7 +65,8 @@ async def _run(options: argparse.Namespace) -> None:
 
     control = Control(camera.set_lane, camera.set_frozen, status)
     listening = [await server.serve("127.0.0.1", options.port), await control.serve(options.control)]
-    threading.Thread(target=_until_death, args=(camera,), name="camera", daemon=True).start()
+    filming = threading.Thread(target=_until_death, args=(camera,), name="camera", daemon=True)
+    filming.start()
     _LOG.info("parking: started, seed %d", options.seed)
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
@@ -75,6 +77,9 @@ async def _run(options: argparse.Namespace) -> None:
         failed = next(task for task in tasks if task.done())
         failed.result()
     _LOG.info("parking: stopped after %d frames", camera.number)
+    camera.stop()
+    await asyncio.to_thread(filming.join, _END_S)
+    await asyncio.to_thread(detector.stop)
     for listener in listening:
         listener.close()
     for task in tasks:
