@@ -1,0 +1,82 @@
+"""What was observed, as frozen values. Whatever could not be observed is None, and None is never a pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sightglass.viewers import Address, Peer
+
+
+@dataclass(frozen=True, slots=True)
+class Vpn:
+    """What tailscaled and the kernel say of this node's place in the VPN.
+
+    `present` are the addresses on the VPN interface; `contact_age_s` counts from the last sign of the control plane.
+    """
+
+    state: str
+    tun: bool
+    own: tuple[Address, ...]
+    present: tuple[Address, ...]
+    advertised_routes: tuple[str, ...]
+    exit_node: str
+    ssh_server: bool
+    serves: tuple[str, ...]
+    contact_age_s: float | None
+    peers: tuple[Peer, ...]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Listener:
+    """A listening TCP or bound UDP socket of this network namespace: protocol, address as text, port, owner's uid."""
+
+    protocol: str
+    address: str
+    port: int
+    uid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """Every listener of the host, and what a window may have: `allowed` is exact, `users` and `ports` are ours.
+
+    `config_intact` says whether MediaMTX's configuration is still the one that was rendered for this window.
+    """
+
+    listeners: frozenset[Listener]
+    allowed: frozenset[Listener]
+    users: frozenset[int]
+    ports: frozenset[int]
+    config_intact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The lane's last state and how old its publisher's last heartbeat is (seconds); None = never seen."""
+
+    name: str
+    connected: bool
+    state: str | None
+    heartbeat_age_s: float | None
+    safe: frozenset[str]
+    max_age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The wall clock, and the oldest time that it can rightly show (the newest thing this gateway has seen happen)."""
+
+    wall: datetime
+    floor: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that the guards look at, gathered once."""
+
+    disabled: bool
+    clock: Clock | None
+    vpn: Vpn | None
+    exposure: Exposure | None
+    lanes: tuple[Lane, ...]

@@ -1,0 +1,380 @@
+"""The maintenance window as one table.
+
+Two rules. All that changes a window is in this file: `step` is the only function that makes a new `Machine`, and the
+agent's loop is its only caller. And this file does nothing: no clock, no file, no socket; time comes in as a number of
+seconds of CLOCK_BOOTTIME, and what has to be done goes out as effects, in the order in which they must be done.
+
+`TABLE[state][event]` lists every state. No key means: refused, nothing changes. The zero value of everything is closed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from sightglass.refusal import Refusal
+from sightglass.verdict import Outcome, Verdict, worst
+
+OPENING_S = 12.0
+"""How long the window's processes may take to publish a picture (0.6 s is usual, a loaded gateway takes longer)."""
+
+
+class State(enum.Enum):
+    """Where the machine is. `CLOSING` lasts until no process and no listener of the window is left."""
+
+    CLOSED = "closed"
+    OPENING = "opening"
+    OPEN = "open"
+    SUSPENDED = "suspended"
+    CLOSING = "closing"
+    DISABLED = "disabled"
+
+
+class Purpose(enum.Enum):
+    """`ALIGNMENT`: somebody works at the camera, so the lane must stay safe. `DEBUG`: safe when it opens is enough."""
+
+    ALIGNMENT = "alignment"
+    DEBUG = "debug"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a site allows, in seconds."""
+
+    lease_s: float
+    nobody_joined_s: float
+    last_viewer_gone_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One permission. `began` and `deadline` are seconds of CLOCK_BOOTTIME; `named` empty means every entitled viewer."""
+
+    id: str
+    request_id: str
+    cameras: tuple[str, ...]
+    purpose: Purpose
+    minutes: int
+    named: frozenset[str]
+    began: float
+    deadline: float
+    opened: float | None = None
+    joined: bool = False
+    last_watched: float | None = None
+    renewed: float | None = None
+    cause: str | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The whole state. `disabled` outlives windows, agents and reboots; `window` is the one that is not closed yet."""
+
+    limits: Limits
+    state: State = State.CLOSED
+    window: Window | None = None
+    disabled: bool = False
+
+
+# What can happen.
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Somebody asks for a window; the verdicts are those of every guard, just gathered."""
+
+    window: Window
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Every camera of the window has been published."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """The shutter has confirmed a renewal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Somebody is watching now."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneUnsafe:
+    """The lane left safe, or nobody can tell."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaneSafe:
+    """The lane is safe again."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The permission is over, for a named cause."""
+
+    cause: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """No process, no listener and no unit of the window is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disable:
+    """Nobody may open a window from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enable:
+    """Windows may be opened again."""
+
+
+Event: TypeAlias = Open | Ready | Renewed | Watched | LaneUnsafe | LaneSafe | End | Gone | Disable | Enable
+
+
+# What has to be done.
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Append to the receipt chain; on disk before the effect that follows it."""
+
+    event: str
+    data: Mapping[str, Any] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start the shutter and with it the window's processes; nobody is leased yet."""
+
+    window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """Show the picture, or a blank slate; an unconfirmed blank within 500 ms is a cut."""
+
+    picture: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Close the shutter now. Never waits for anything."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeepDisabled:
+    """Write or remove the mark that survives a reboot."""
+
+    disabled: bool
+
+
+Effect: TypeAlias = Record | Start | Show | Cut | KeepDisabled
+Step: TypeAlias = tuple[Machine, tuple[Effect, ...]]
+
+
+def _open(machine: Machine, event: Any, now: float) -> Step:
+    doubt = worst(event.verdicts)
+    if doubt is not None:
+        raise Refusal(f"guard-{doubt.guard}", doubt.why, 409)
+    window: Window = event.window
+    if not now < window.deadline:
+        raise Refusal("deadline", "minutes: the deadline must lie ahead", 422)
+    opening = dataclasses.replace(machine, state=State.OPENING, window=window)
+    return opening, (
+        Record("opening", {"cameras": list(window.cameras), "purpose": window.purpose.value}),
+        Start(window),
+    )
+
+
+def _ready(machine: Machine, _event: Any, now: float) -> Step:
+    window = dataclasses.replace(_window(machine), opened=now)
+    return dataclasses.replace(machine, state=State.OPEN, window=window), (Record("opened"),)
+
+
+def _renewed(machine: Machine, _event: Any, now: float) -> Step:
+    return dataclasses.replace(machine, window=dataclasses.replace(_window(machine), renewed=now)), ()
+
+
+def _watched(machine: Machine, _event: Any, now: float) -> Step:
+    window = dataclasses.replace(_window(machine), joined=True, last_watched=now)
+    return dataclasses.replace(machine, window=window), ()
+
+
+def _suspend(machine: Machine, event: Any, _now: float) -> Step:
+    # The blank goes first: the record of a suspension may wait, the picture may not.
+    window = dataclasses.replace(_window(machine), why=event.why)
+    suspended = dataclasses.replace(machine, state=State.SUSPENDED, window=window)
+    return suspended, (Show(False), Record("suspended", {"why": event.why}))
+
+
+def _resume(machine: Machine, _event: Any, _now: float) -> Step:
+    window = dataclasses.replace(_window(machine), why=None)
+    return dataclasses.replace(machine, state=State.OPEN, window=window), (Record("resumed"), Show(True))
+
+
+def _end(machine: Machine, event: Any, _now: float) -> Step:
+    # The cut first: what is written about it may fail, the cut may not.
+    window = dataclasses.replace(_window(machine), cause=event.cause, why=event.why or None)
+    closing = dataclasses.replace(machine, state=State.CLOSING, window=window)
+    return closing, (Cut(event.cause), Record("cause", {"cause": event.cause, "why": event.why}))
+
+
+def _gone(machine: Machine, _event: Any, _now: float) -> Step:
+    state = State.DISABLED if machine.disabled else State.CLOSED
+    effects = (Record("closed", {"cause": machine.window.cause}),) if machine.window else ()
+    return dataclasses.replace(machine, state=state, window=None), effects
+
+
+def _disable_idle(machine: Machine, _event: Any, _now: float) -> Step:
+    disabled = dataclasses.replace(machine, state=State.DISABLED, disabled=True)
+    return disabled, (KeepDisabled(True), Record("disabled"))
+
+
+def _disable_window(machine: Machine, _event: Any, now: float) -> Step:
+    closing, effects = _end(machine, End("disabled"), now)
+    return dataclasses.replace(closing, disabled=True), (*effects, KeepDisabled(True), Record("disabled"))
+
+
+def _disable_closing(machine: Machine, _event: Any, _now: float) -> Step:
+    return dataclasses.replace(machine, disabled=True), (KeepDisabled(True), Record("disabled"))
+
+
+def _enable(machine: Machine, _event: Any, _now: float) -> Step:
+    return dataclasses.replace(machine, state=State.CLOSED, disabled=False), (Record("enabled"), KeepDisabled(False))
+
+
+def _enable_closing(machine: Machine, _event: Any, _now: float) -> Step:
+    return dataclasses.replace(machine, disabled=False), (Record("enabled"), KeepDisabled(False))
+
+
+def _same(machine: Machine, _event: Any, _now: float) -> Step:
+    return machine, ()
+
+
+def _window(machine: Machine) -> Window:
+    if machine.window is None:
+        raise AssertionError(f"{machine.state} without a window")
+    return machine.window
+
+
+Transition: TypeAlias = Callable[[Machine, Any, float], Step]
+
+TABLE: Mapping[State, Mapping[type[Event], Transition]] = MappingProxyType(
+    {
+        State.CLOSED: {Open: _open, Disable: _disable_idle, Enable: _same, Gone: _same},
+        State.OPENING: {Ready: _ready, Renewed: _renewed, End: _end, Disable: _disable_window},
+        State.OPEN: {
+            Renewed: _renewed,
+            Watched: _watched,
+            LaneUnsafe: _suspend,
+            LaneSafe: _same,
+            End: _end,
+            Disable: _disable_window,
+        },
+        State.SUSPENDED: {
+            Renewed: _renewed,
+            Watched: _watched,
+            LaneUnsafe: _same,
+            LaneSafe: _resume,
+            End: _end,
+            Disable: _disable_window,
+        },
+        State.CLOSING: {Gone: _gone, End: _same, Disable: _disable_closing, Enable: _enable_closing},
+        State.DISABLED: {Disable: _same, Enable: _enable, Gone: _same},
+    }
+)
+
+_REFUSALS: Mapping[tuple[State, type[Event]], tuple[str, str]] = MappingProxyType(
+    {
+        (State.DISABLED, Open): ("disabled", "windows are disabled on this gateway"),
+        (State.OPENING, Open): ("second-window", "a window is being opened already"),
+        (State.OPEN, Open): ("second-window", "a window is open already"),
+        (State.SUSPENDED, Open): ("second-window", "a window is open already (its picture is suspended)"),
+        (State.CLOSING, Open): ("closing", "the last window is still closing"),
+        (State.CLOSED, End): ("no-window", "no window is open"),
+        (State.DISABLED, End): ("no-window", "no window is open"),
+    }
+)
+
+
+def step(machine: Machine, event: Event, now: float) -> Step:
+    """The next machine and what has to be done for it, in order.
+
+    Raises Refusal with the rule's name when the event has no place in this state; then nothing has changed.
+    """
+    transition = TABLE[machine.state].get(type(event))
+    if transition is None:
+        code, why = _REFUSALS.get(
+            (machine.state, type(event)),
+            ("out-of-place", f"{type(event).__name__} has no place in {machine.state.value}"),
+        )
+        raise Refusal(code, why, 409)
+    return transition(machine, event, now)
+
+
+def demanded(machine: Machine, verdicts: tuple[Verdict, ...], now: float) -> Event | None:
+    """What time and the guards demand now, or None. The first demand wins; ask again after the step.
+
+    `verdicts` are those of the standing guards and of the lane; a missing guard is not a pass, see `renewable`.
+    """
+    window = machine.window
+    if window is None or machine.state not in (State.OPENING, State.OPEN, State.SUSPENDED):
+        return None
+    if now >= window.deadline:
+        return End("deadline")
+    standing = tuple(verdict for verdict in verdicts if verdict.guard != "lane")
+    doubt = worst(standing)
+    if doubt is not None and doubt.outcome is Outcome.FAIL:
+        return End(doubt.code, doubt.why)
+    renewed = window.began if window.renewed is None else window.renewed
+    if now >= renewed + machine.limits.lease_s:
+        return End(doubt.code, doubt.why) if doubt else End("shutter-lost", "no renewal was confirmed for a lease")
+    if machine.state is State.OPENING:
+        lane = worst(verdict for verdict in verdicts if verdict.guard == "lane")
+        if lane is not None and lane.outcome is Outcome.FAIL:
+            return End("lane", lane.why)
+        if now >= window.began + OPENING_S:
+            return End("not-ready", f"no picture was published within {OPENING_S:.0f} s")
+        return None
+    return _lane_demands(machine.state, window, verdicts) or _nobody_watches(window, machine.limits, now)
+
+
+def _lane_demands(state: State, window: Window, verdicts: tuple[Verdict, ...]) -> Event | None:
+    if window.purpose is not Purpose.ALIGNMENT:
+        return None
+    lane = tuple(verdict for verdict in verdicts if verdict.guard == "lane")
+    doubt = worst(lane)
+    why = "nothing is known of the lane" if not lane else doubt.why if doubt else None
+    if why is not None:
+        return LaneUnsafe(why) if state is State.OPEN else None
+    return LaneSafe() if state is State.SUSPENDED else None
+
+
+def _nobody_watches(window: Window, limits: Limits, now: float) -> Event | None:
+    opened = window.began if window.opened is None else window.opened
+    if not window.joined:
+        return End("nobody-joined") if now >= opened + limits.nobody_joined_s else None
+    last = opened if window.last_watched is None else window.last_watched
+    return End("last-viewer-gone") if now >= last + limits.last_viewer_gone_s else None
+
+
+def renewable(machine: Machine, standing: tuple[Verdict, ...], required: frozenset[str]) -> bool:
+    """Whether leases may be renewed: a window lives, every required guard has answered, and each says pass."""
+    alive = machine.state in (State.OPENING, State.OPEN, State.SUSPENDED)
+    return alive and required <= {v.guard for v in standing} and worst(standing) is None
+
+
+def admits(machine: Machine) -> bool:
+    """Whether viewers may hold a lease: only after `opened` is on disk."""
+    return machine.state in (State.OPEN, State.SUSPENDED)

@@ -1,0 +1,75 @@
+"""Who may watch: one line a case."""
+
+from __future__ import annotations
+
+import dataclasses
+from ipaddress import ip_address
+
+import pytest
+
+from sightglass.viewers import MOST_VIEWERS, Peer, entitled, refusal
+
+PEER = Peer(
+    node="n1",
+    name="phone",
+    user="ann@example.com",
+    user_id=7,
+    tagged=False,
+    addresses=(ip_address("100.64.0.2"), ip_address("fd7a:115c:a1e0::2")),
+    values=({"sites": ["north"], "cameras": ["cam1"]},),
+)
+
+
+@pytest.mark.requirement("A5")
+@pytest.mark.parametrize(
+    ("values", "may"),
+    [
+        (({"sites": ["north"], "cameras": ["cam1"]},), True),
+        (({"sites": ["*"]},), True),
+        (({"sites": ["north"], "cameras": ["*"]},), True),
+        (({"sites": ["south"]}, {"sites": ["north"]}), True),
+        ((), False),
+        (({"sites": ["south"]},), False),
+        (({"sites": ["north"], "cameras": ["cam2"]},), False),
+        (({"cameras": ["*"]},), False),
+        (({},), False),
+        ((["north"],), False),
+        (({"sites": "north"},), False),
+        (({"sites": ["north"], "cameras": "cam1"},), False),
+        ((None, "*", 1), False),
+    ],
+)
+def test_the_capability_covers_this_site_and_camera(values: tuple[object, ...], may: bool) -> None:
+    """What is not of the documented shape covers nothing."""
+    peer = dataclasses.replace(PEER, values=values)
+    assert (refusal(peer, "north", ["cam1"], frozenset()) is None) is may
+
+
+@pytest.mark.requirement("A5")
+@pytest.mark.parametrize(
+    "change", [{"tagged": True}, {"user": ""}, {"addresses": ()}], ids=["tagged", "nobody", "no address"]
+)
+def test_a_viewer_is_a_person_on_a_node(change: dict[str, object]) -> None:
+    """The same peer without the change may watch: the control of each case."""
+    assert refusal(PEER, "north", ["cam1"], frozenset()) is None
+    assert refusal(dataclasses.replace(PEER, **change), "north", ["cam1"], frozenset())  # type: ignore[arg-type]
+
+
+@pytest.mark.requirement("A5")
+def test_viewers_named_when_opening_narrow_the_capability() -> None:
+    """A name never widens it."""
+    assert refusal(PEER, "north", ["cam1"], frozenset({"ann@example.com"})) is None
+    assert refusal(PEER, "north", ["cam1"], frozenset({"bob@example.com"}))
+    stranger = dataclasses.replace(PEER, values=())
+    assert refusal(stranger, "north", ["cam1"], frozenset({"ann@example.com"}))
+
+
+def test_all_cameras_of_the_window_must_be_covered() -> None:
+    """A window shows all its cameras to each viewer."""
+    assert refusal(PEER, "north", ["cam1", "cam2"], frozenset())
+
+
+def test_the_number_of_viewers_is_bounded() -> None:
+    """A renewal has a bound, and so has the set that it renews."""
+    crowd = [dataclasses.replace(PEER, node=f"n{number}") for number in range(MOST_VIEWERS + 5)]
+    assert len(entitled(crowd, "north", ["cam1"], frozenset())) == MOST_VIEWERS
