@@ -97,6 +97,9 @@ webrtcLocalTCPAddress: ""
 srt: false
 srtAddress: 127.0.0.1:8890
 moq: false
+moqHTTP2Address: 127.0.0.1:8892
+moqHTTP3Address: 127.0.0.1:8892
+moqQUICAddress: 127.0.0.1:8893
 
 pathDefaults:
   source: publisher

@@ -37,7 +37,9 @@ class Publisher:
         av.logging.set_level(None)  # FFmpeg's own log prints the address with the password
         self._url = url
         try:
-            self._container = av.open(url, "w", format="rtsp", options={"rtsp_transport": "tcp"})
+            # MediaMTX cuts packets above 1440 bytes into new ones; FFmpeg's default is 1472.
+            options = {"rtsp_transport": "tcp", "pkt_size": "1400"}
+            self._container = av.open(url, "w", format="rtsp", options=options)
             stream: Any = self._container.add_stream("libx264", rate=fps)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.bit_rate = BITRATE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 
@@ -9,7 +10,7 @@ import socket
 def notify(state: str) -> None:
     """Send `state` (for example "READY=1") to systemd; does nothing where no service manager listens.
 
-    Errors: OSError when the manager's socket does not take the message.
+    A manager that is too busy to take it loses the message: the feed's work must not wait for it.
     """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
@@ -17,5 +18,6 @@ def notify(state: str) -> None:
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-        sock.settimeout(1)
-        sock.sendto(state.encode(), address)
+        sock.settimeout(0.1)
+        with contextlib.suppress(TimeoutError):
+            sock.sendto(state.encode(), address)
