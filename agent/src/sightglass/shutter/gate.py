@@ -1,0 +1,138 @@
+"""What the shutter does with the kernel: our nft table's sets, and the sockets at our ports.
+
+The table itself is loaded at boot by somebody else. The shutter demands that it is whole and that it stays the same
+one: with the table gone, replaced or changed in a window, nobody knows what the rules let through.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sightglass.shutter import addresses, netlink, sockdestroy
+from sightglass.shutter.nft import Nft, NftError
+from sightglass.shutter.verbs import Address, Renew
+
+TABLE = "inet sightglass"
+SETS = ("own4", "own6", "open", "lease4", "lease6")
+_HOOKS = frozenset({"prerouting", "input", "output", "forward"})
+_NFTABLES_GROUP = 1 << 6
+_FLUSH = "\n".join(f"flush set {TABLE} {name}" for name in SETS)
+
+
+class GateError(Exception):
+    """The kernel is not in the state that a window needs."""
+
+
+def script(renew: Renew, ports: Sequence[int]) -> str:
+    """One transaction that makes the sets exactly what `renew` says.
+
+    An `add` on a live element does not extend it; after a flush in the same transaction it is a new one, and no packet
+    sees the sets empty.
+    """
+    lines = [_FLUSH]
+    timeout = f"timeout {renew.seconds}s"
+
+    def add(name: str, keys: list[str]) -> None:
+        if keys:
+            lines.append(f"add element {TABLE} {name} {{ {', '.join(f'{key} {timeout}' for key in keys)} }}")
+
+    add("open", [f"tcp . {port}" for port in ports])
+    for family in (4, 6):
+        add(f"own{family}", [str(address) for address in renew.own if address.version == family])
+        viewers = sorted((address for address in renew.viewers if address.version == family), key=int)
+        add(f"lease{family}", [f"{address} . tcp . {port}" for address in viewers for port in ports])
+    return "\n".join(lines)
+
+
+def _shape(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The table without what changes by itself: the elements of sets that expire or that packets fill."""
+    shape = []
+    for entry in objects:
+        kind, body = next(iter(entry.items()))
+        if kind == "set" and {"timeout", "dynamic"} & set(body.get("flags", [])):
+            body = {key: value for key, value in body.items() if key != "elem"}
+        if kind != "metainfo":
+            shape.append({kind: body})
+    return shape
+
+
+class Gate:
+    """The open gate of one window. Every method raises GateError, NftError or OSError, and then the window must end."""
+
+    def __init__(self, ports: Sequence[int], interface: str) -> None:
+        self._ports = ports
+        self._interface = interface
+        self._viewers: frozenset[Address] = frozenset()
+        self._nft = Nft()
+        # Bound before the table is looked at, so that no change falls between.
+        self.changes = netlink.connect(netlink.NETFILTER, _NFTABLES_GROUP)
+        self.changes.setblocking(False)
+        self._table = ""
+
+    def start(self) -> None:
+        """Take over a closed gate: cut what a killed predecessor may have left, then check the table."""
+        self.cut()
+        self._drain()
+        shape = _shape(self._nft.objects(f"list table {TABLE}"))
+        self._check(shape)
+        self._table = json.dumps(shape)
+
+    def _check(self, shape: list[dict[str, Any]]) -> None:
+        chains = {entry["chain"]["name"]: entry["chain"].get("hook") for entry in shape if "chain" in entry}
+        ruled = {entry["rule"]["chain"] for entry in shape if "rule" in entry}
+        guarded: set[object] = set()
+        for entry in shape:
+            if entry.get("set", {}).get("name") == "tcp_ports":
+                guarded.update(entry["set"].get("elem", []))
+        if missing := _HOOKS - set(chains.values()):
+            raise GateError(f"table {TABLE} has no chain at {', '.join(sorted(missing))}")
+        if empty := chains.keys() - ruled:
+            raise GateError(f"table {TABLE} has no rule in {', '.join(sorted(empty))}")
+        if unguarded := set(self._ports) - guarded:
+            raise GateError(f"table {TABLE} does not guard port {', '.join(map(str, sorted(unguarded)))}")
+        if json.dumps(self._interface) not in json.dumps(shape):
+            raise GateError(f"table {TABLE} does not name the interface {self._interface}")
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                self.changes.recv(1 << 16)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # More events than fit: what follows a drain is a look at the table itself.
+                if error.errno != errno.ENOBUFS:
+                    raise
+
+    def verify(self) -> None:
+        """The table must be the one of the start: same rules, same handles. At each renewal and nftables event."""
+        self._drain()
+        try:
+            shape = _shape(self._nft.objects(f"list table {TABLE}"))
+        except NftError:
+            raise GateError(f"table {TABLE} is gone") from None
+        if json.dumps(shape) != self._table:
+            raise GateError(f"table {TABLE} was changed or loaded again")
+
+    def renew(self, renew: Renew) -> int:
+        """Make the leases what `renew` says; returns how many sockets of viewers no longer named were destroyed."""
+        strangers = set(renew.own) - addresses.on_interface(self._interface)
+        if strangers:
+            raise GateError(f"{', '.join(sorted(map(str, strangers)))} is no address of {self._interface}")
+        self._nft.run(script(renew, self._ports))
+        removed = self._viewers - renew.viewers
+        self._viewers = renew.viewers
+        destroyed = sockdestroy.destroy(self._ports, removed) if removed else 0
+        self.verify()
+        return destroyed
+
+    def cut(self) -> int:
+        """Empty all leases, then, in any case, destroy every socket at our ports; returns how many."""
+        try:
+            self._nft.run(_FLUSH)
+        finally:
+            destroyed = sockdestroy.destroy(self._ports)
+        return destroyed
