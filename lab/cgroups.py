@@ -1,0 +1,83 @@
+"""The cgroup directory that holds one lab: what is in it belongs to the lab, and dies with it."""
+
+import os
+import time
+from pathlib import Path
+
+from lab.paths import LabError
+
+
+def _mount_points() -> tuple[Path, Path | None]:
+    """The cgroup2 tree, and the named v1 tree `systemd` where the machine has one (nspawn wants to be in both)."""
+    v2 = named = None
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, where, kind, options, *_ = line.split()
+        if kind == "cgroup2" and v2 is None:
+            v2 = Path(where)
+        elif kind == "cgroup" and "name=systemd" in options.split(","):
+            named = Path(where)
+    if v2 is None:
+        raise LabError("the machine has no cgroup2 file system mounted, which the lab needs")
+    return v2, named
+
+
+class Cgroup:
+    """The cgroup of the lab `name`, in the cgroup2 tree and, where it exists, in the named v1 tree."""
+
+    def __init__(self, name: str) -> None:
+        v2, named = _mount_points()
+        self.path = v2 / f"sightglass-lab-{name}"
+        self.trees = [tree / self.path.name for tree in (v2, named) if tree is not None]
+
+    def make(self, part: str) -> list[Path]:
+        """Creates the part (`init`, `sup`, a gateway's name) and returns the cgroup.procs files to join."""
+        for tree in self.trees:
+            (tree / part).mkdir(parents=True, exist_ok=True)
+        return [tree / part / "cgroup.procs" for tree in self.trees]
+
+    def init_pid(self, part: str) -> int | None:
+        """The process that is PID 1 of the innermost namespace in that part, as numbered where the caller lives."""
+        for pid in _pids(self.path / part):
+            try:
+                status = Path(f"/proc/{pid}/status").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            spids = next((line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")), [])
+            if spids and spids[-1] == "1":
+                return pid
+        return None
+
+    def exists(self) -> bool:
+        return any(tree.exists() for tree in self.trees)
+
+    def kill(self, part: str = "") -> None:
+        """Kills everything in the part, or in the whole lab."""
+        try:
+            (self.path / part / "cgroup.kill").write_text("1")
+        except FileNotFoundError:
+            return
+
+    def remove(self, part: str = "", deadline_s: float = 5) -> None:
+        """Removes the directories once their processes are gone."""
+        end = time.monotonic() + deadline_s
+        while True:
+            try:
+                for tree in self.trees:
+                    _rmdir_all(tree / part)
+                return
+            except OSError as error:  # EBUSY: a killed process is still on its way out
+                if time.monotonic() > end:
+                    raise LabError(f"{self.path / part} could not be removed: {error}") from error
+                time.sleep(0.005)
+
+
+def _pids(directory: Path) -> list[int]:
+    try:
+        return [int(line) for line in (directory / "cgroup.procs").read_text().split()]
+    except (FileNotFoundError, OSError):
+        return []
+
+
+def _rmdir_all(top: Path) -> None:
+    for path, _, _ in os.walk(top, topdown=False):
+        Path(path).rmdir()

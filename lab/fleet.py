@@ -1,0 +1,211 @@
+"""A lab as an object: up, attach, reboot, power cut, down."""
+
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from lab import machine, wait
+from lab.cache import say
+from lab.cgroups import Cgroup
+from lab.headscale import DEFAULT_PUSH_DELAY_MS
+from lab.host import Host
+from lab.member import addresses
+from lab.paths import CHECKOUT, LabError, state_of
+from lab.plan import MAX_GATEWAYS
+
+_UP_S = 120
+
+
+class Lab:
+    """A running lab. `Lab.up` and `Lab.attach` make one; as a context manager it goes down at the end."""
+
+    wait = wait
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.name: str = data["name"]
+        self.state = Path(data["state"])
+        self.data = data
+        keys = ("wan4", "wan6", "lan4", "lan6", "vpn4", "vpn6")
+        self.hosts = {
+            name: Host(self.name, name, **{key: row[key] for key in keys}) for name, row in data["hosts"].items()
+        }
+
+    @classmethod
+    def up(cls, name: str = "lab", gateways: int = 1, *, push_delay_ms: int = DEFAULT_PUSH_DELAY_MS) -> "Lab":
+        """Builds what the cache lacks, then starts the lab `name`; returns when every member is on the VPN.
+
+        Raises LabError when it already runs, or when something it needs is not there.
+        """
+        from lab.binaries import all_binaries
+        from lab.gold import gold
+        from lab.rootfs import base
+
+        if not 1 <= gateways <= MAX_GATEWAYS:
+            raise LabError(f"gateways must be 1 to {MAX_GATEWAYS}, not {gateways}")
+        if push_delay_ms < 1:
+            raise LabError(f"push delay must be at least 1 ms, not {push_delay_ms}")
+        state = state_of(name)
+        machine.need_root()
+        machine.need_tools()
+        binaries = all_binaries()
+        root = base()
+        layer = gold(root, binaries)
+        lock = _own(name)
+        try:
+            order = {
+                "name": name,
+                "gateways": gateways,
+                "push_delay_ms": push_delay_ms,
+                "base": str(root),
+                "gold": str(layer),
+                "binaries": {key: str(path) for key, path in binaries.items()},
+            }
+            _start(name, order, lock)
+        except BaseException:
+            _end(name)
+            raise
+        finally:
+            os.close(lock)
+        return cls(json.loads((state / "lab.json").read_text()))
+
+    @classmethod
+    def attach(cls, name: str = "lab") -> "Lab":
+        """The lab `name`, which must be up."""
+        try:
+            return cls(json.loads((state_of(name) / "lab.json").read_text()))
+        except FileNotFoundError:
+            raise LabError(f"lab {name!r} is not up") from None
+
+    def __enter__(self) -> "Lab":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.down()
+
+    @property
+    def gateways(self) -> list[Host]:
+        return [host for host in self.hosts.values() if host.is_gateway]
+
+    def host(self, name: str) -> Host:
+        try:
+            return self.hosts[name]
+        except KeyError:
+            raise LabError(f"there is no host {name!r} in lab {self.name!r}: it has {' '.join(self.hosts)}") from None
+
+    def down(self) -> None:
+        down(self.name)
+
+    def reboot(self, name: str) -> None:
+        """Reboots a gateway in an orderly way; returns when ssh answers and the VPN is back."""
+        gateway = self._gateway(name)
+        self._again(gateway, lambda: gateway.run(["systemctl", "reboot"], check=False, timeout=30))
+
+    def power_cut(self, name: str) -> None:
+        """Kills a gateway at once; returns when it has booted from the same disk and the VPN is back."""
+        gateway = self._gateway(name)
+        self._again(gateway, lambda: Cgroup(self.name).kill(name))
+
+    def _gateway(self, name: str) -> Host:
+        host = self.host(name)
+        if not host.is_gateway:
+            raise LabError(f"{name} is a network namespace, not a machine that boots: only gateways do")
+        return host
+
+    def _again(self, gateway: Host, act: Any) -> None:
+        cgroup = Cgroup(self.name)
+        scope = f"{gateway.name}/payload/init.scope"
+        before = cgroup.init_pid(scope)
+        if before is None:
+            raise LabError(f"{gateway.name} of lab {self.name!r} does not run")
+        act()
+        wait.until(lambda: cgroup.init_pid(scope) not in (before, None), 60, f"{gateway.name} booting again")
+        status = ["tailscale", "status", "--json", "--peers=false"]
+        wait.until(lambda: addresses(gateway.run(status).stdout), 30, f"{gateway.name} back on the VPN")
+        self._forget_connections()
+        probe = ["bash", "-c", f"exec 3<>/dev/tcp/{gateway.vpn4}/22; read -r -n4 -t2 g <&3; [ $g = SSH- ]"]
+        ops = self.host("ops")
+        wait.until(lambda: ops.run(["timeout", "2", *probe], check=False).returncode == 0, 30, f"ssh of {gateway.name}")
+
+    def _forget_connections(self) -> None:
+        """Ends the ssh masters of `ops`: one to a gateway that was rebooted hangs whoever reuses it."""
+        for socket in (self.state / "cm").iterdir():
+            words = ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "any"]
+            self.host("ops").run(words, check=False, timeout=10)
+
+
+def down(name: str) -> bool:
+    """Ends the lab and deletes what it left; False when there was nothing. Mends what a killed `up` left, too."""
+    machine.need_root()
+    state = state_of(name)
+    if not state.exists() and not Cgroup(name).exists():
+        return False
+    _end(name)
+    return True
+
+
+def _end(name: str) -> None:
+    cgroup = Cgroup(name)
+    cgroup.kill()
+    cgroup.remove()
+    machine.release(state_of(name))
+
+
+def _own(name: str) -> int:
+    """Claims the name: an open, locked file that the supervisor inherits. Clears what a dead lab left."""
+    state = state_of(name)
+    while True:
+        machine.claim(state)
+        fd = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise LabError(f"lab {name!r} is already up, or being started: `lab down --name {name}` ends it") from None
+        if {entry.name for entry in state.iterdir()} == {"lock"} and not Cgroup(name).exists():
+            return fd
+        _end(name)
+        os.close(fd)
+
+
+def _start(name: str, order: dict[str, Any], lock: int) -> None:
+    state = state_of(name)
+    cgroup = Cgroup(name)
+    join = " ".join(map(str, cgroup.make("init")))
+    into = f'for f in {join}; do echo $$ >"$f"; done; exec "$@"'
+    words = [
+        *("setsid", "--fork", "sh", "-euc", into, "sh"),
+        *("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"),
+        *(sys.executable, "-m", "lab.supervisor", json.dumps(order)),
+    ]
+    env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"}
+    begun = time.monotonic()
+    with (
+        (state / "supervisor.log").open("ab") as log,
+        subprocess.Popen(
+            words, cwd=CHECKOUT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, pass_fds=[lock]
+        ) as starter,
+    ):
+        assert starter.stdin is not None
+        assert starter.stdout is not None
+        for raw in starter.stdout:
+            line = json.loads(raw)
+            if "error" in line:
+                raise LabError(f"lab {name!r} did not come up: {line['error']}")
+            if "ready" in line:
+                with contextlib.suppress(BrokenPipeError):
+                    starter.stdin.write(b"keep\n")
+                    starter.stdin.flush()
+                say(f"{time.monotonic() - begun:7.2f} s  lab {name} is up")
+                return
+            say(f"{line['at']:7.2f} s  {line['step']}")
+        tail = (state / "supervisor.log").read_text()[-1500:]
+        raise LabError(f"lab {name!r} did not come up: {tail}")
