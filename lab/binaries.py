@@ -1,7 +1,5 @@
 """The pinned binaries of binaries.yml: built once from the module proxy, kept in the cache."""
 
-import base64
-import hashlib
 import json
 import os
 import platform
@@ -11,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,30 +55,24 @@ def table(file: Path = CHECKOUT / "binaries.yml", machine: str | None = None) ->
 def all_binaries() -> dict[str, Path]:
     """Paths of all binaries by name; what the cache lacks is built (about 6 min on 2 cores for everything)."""
     rows = table()
-    found = {name: entry("bin", row.key, f"{name} {row.version}", _maker(row)) / name for name, row in rows.items()}
+    found = {
+        name: entry("bin", row.key, f"{name} {row.version}", partial(_make, row)) / name for name, row in rows.items()
+    }
     if _go_caches().exists():
         with builder_lock():
             shutil.rmtree(_go_caches(), ignore_errors=True)
     return found
 
 
-def _maker(row: Binary) -> "_Maker":
-    return _Maker(row)
-
-
-class _Maker:
-    def __init__(self, row: Binary) -> None:
-        self.row = row
-
-    def __call__(self, directory: Path) -> None:
-        target = directory / self.row.name
-        if "wheel" in self.row.lab:
-            shutil.copy2(Path(sys.prefix) / "bin" / self.row.name, target)
-        else:
-            _build(self.row, target)
-        found = sha256(target)
-        if found != self.row.sha256:
-            raise LabError(f"binaries.yml: {self.row.name} should have SHA-256 {self.row.sha256}, got {found}")
+def _make(row: Binary, directory: Path) -> None:
+    target = directory / row.name
+    if "wheel" in row.lab:
+        shutil.copy2(Path(sys.prefix) / "bin" / row.name, target)
+    else:
+        _build(row, target)
+    found = sha256(target)
+    if found != row.sha256:
+        raise LabError(f"binaries.yml: {row.name} should have SHA-256 {row.sha256}, got {found}")
 
 
 def _go_caches() -> Path:
@@ -145,13 +138,3 @@ def _unpack(archive: Path, into: Path, prefix: str) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             with file.open(member) as data, path.open("wb") as out:
                 shutil.copyfileobj(data, out)
-
-
-def h1(archive: Path) -> str:
-    """Go's own hash of a module zip ("h1:…"), so that the pin is checked by us and not only by the tool we started."""
-    with zipfile.ZipFile(archive) as file:
-        lines = []
-        for name in sorted(file.namelist()):
-            with file.open(name) as member:
-                lines.append(f"{hashlib.file_digest(member, 'sha256').hexdigest()}  {name}\n")
-    return "h1:" + base64.b64encode(hashlib.sha256("".join(lines).encode()).digest()).decode()

@@ -16,9 +16,9 @@ from lab.cache import say
 from lab.cgroups import Cgroup
 from lab.headscale import DEFAULT_PUSH_DELAY_MS
 from lab.host import Host
-from lab.member import addresses
 from lab.paths import CHECKOUT, LabError, state_of
 from lab.plan import MAX_GATEWAYS
+from lab.tailnet import addresses
 
 _UP_S = 120
 
@@ -129,7 +129,7 @@ class Lab:
         act()
         wait.until(lambda: cgroup.init_pid(scope) not in (before, None), 60, f"{gateway.name} booting again")
         status = ["tailscale", "status", "--json", "--peers=false"]
-        wait.until(lambda: addresses(gateway.run(status).stdout), 30, f"{gateway.name} back on the VPN")
+        wait.until(lambda: addresses(json.loads(gateway.run(status).stdout)), 30, f"{gateway.name} back on the VPN")
         self._forget_connections()
         probe = ["bash", "-c", f"exec 3<>/dev/tcp/{gateway.vpn4}/22; read -r -n4 -t2 g <&3; [ $g = SSH- ]"]
         ops = self.host("ops")

@@ -5,12 +5,13 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from lab import network
 from lab.cgroups import Cgroup
-from lab.member import addresses, up_words
 from lab.paths import LabError
 from lab.plan import HostPlan
+from lab.tailnet import addresses, status, up_words
 from lab.wait import until
 
 _REBOOT = 133  # nspawn's exit code for "the container asked to be booted again"
@@ -66,11 +67,11 @@ class Gateway:
         file.write_text(key)
         self._run("tailscale", *up_words(self.plan.name, "/run/join_key"))
         file.unlink()
-        return until(
-            lambda: addresses(self._run("tailscale", "status", "--json", "--peers=false")),
-            20,
-            f"VPN addresses of {self.plan.name}",
-        )
+        return until(lambda: addresses(self.status()), 20, f"VPN addresses of {self.plan.name}")
+
+    def status(self) -> dict[str, Any]:
+        """What its VPN client says of itself."""
+        return status(self._in_root() / _SOCKET)
 
     def _live(self) -> None:
         soon = 0

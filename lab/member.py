@@ -1,13 +1,13 @@
 """A VPN member that is a network namespace of the machine: ops, maintainer, member."""
 
-import json
 import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from lab.paths import LabError
-from lab.plan import CONTROL_URL, HostPlan
+from lab.plan import HostPlan
+from lab.tailnet import addresses, status, up_words
 from lab.wait import until
 
 # DERP speaks https even to an http control server unless told otherwise; the rest keeps a client from looking for
@@ -20,24 +20,6 @@ TAILSCALED_ENV = {
     "TS_PANIC_IF_HIT_MAIN_CONTROL": "1",
 }
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-def up_words(name: str, key_file: str) -> list[str]:
-    """Arguments of `tailscale` that join the lab's VPN."""
-    return [
-        *("up", f"--login-server={CONTROL_URL}", f"--auth-key=file:{key_file}", f"--hostname={name}"),
-        *("--accept-dns=false", "--accept-routes=false", "--timeout=60s"),
-    ]
-
-
-def addresses(status: str) -> tuple[str, str] | None:
-    """(IPv4, IPv6) from `tailscale status --json`, None while the client is not running."""
-    data: dict[str, Any] = json.loads(status)
-    found = data.get("TailscaleIPs") or []
-    if data.get("BackendState") != "Running" or len(found) != 2:
-        return None
-    four, six = sorted(found, key=lambda address: ":" in address)
-    return four, six
 
 
 class Member:
@@ -73,7 +55,11 @@ class Member:
         self._tailscale(*up_words(self.plan.name, str(file)))
         file.unlink()
         what = f"VPN addresses of {self.plan.name}"
-        return until(lambda: addresses(self._tailscale("status", "--json", "--peers=false")), 20, what)
+        return until(lambda: addresses(self.status()), 20, what)
+
+    def status(self) -> dict[str, Any]:
+        """What its VPN client says of itself."""
+        return status(self.socket)
 
     def _tailscale(self, *words: str) -> str:
         command = [self.binaries["tailscale"], f"--socket={self.socket}", *words]

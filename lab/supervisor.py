@@ -23,6 +23,7 @@ from lab.gateway import Gateway
 from lab.headscale import INITIAL_POLICY, Headscale
 from lab.member import Member
 from lab.paths import LabError, state_of
+from lab.tailnet import can_reach
 from lab.wait import until
 
 _AT_A_TIME = 5  # gateways that boot together: more only made each of them slower
@@ -101,8 +102,9 @@ class Supervisor:
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
             # headscale's start is the longest single thing, so everything else boots beside it.
             control = pool.submit(self._control)
-            first = pool.map(lambda host: self._up(host, control), [members[0], *gateways, *members[1:]])
-            joined = dict(first)
+            joined = dict(pool.map(lambda host: self._up(host, control), [*members, *gateways]))
+            ops = next(member for member in members if member.plan.name == "ops")
+            list(pool.map(lambda gateway: self._reachable(gateway, ops, joined), gateways))
         self._write(joined)
         threading.Thread(target=self._heed_starter, daemon=True).start()
         _report({"ready": time.monotonic() - self.started})
@@ -134,10 +136,16 @@ class Supervisor:
     def _up(self, host: Gateway | Member, control: Any) -> tuple[str, tuple[str, str]]:
         host.start()
         addresses = host.join(control.result()[host.plan.name])
-        if isinstance(host, Gateway):
-            until(lambda: network.answers_ssh("ops", addresses[0]), 30, f"ssh of {host.plan.name} over the VPN")
         self.step(f"{host.plan.name} {addresses[0]}")
         return host.plan.name, addresses
+
+    def _reachable(self, gateway: Gateway, ops: Member, joined: dict[str, tuple[str, str]]) -> None:
+        """Waits until `ops` reaches the gateway's ssh over the VPN."""
+        name = gateway.plan.name
+        address = joined[name][0]
+        until(lambda: can_reach(gateway.status(), joined["ops"][0]), 20, f"{name} hearing of ops")
+        until(lambda: can_reach(ops.status(), address), 20, f"ops hearing of {name}")
+        until(lambda: network.answers_ssh("ops", address), 30, f"ssh of {name} over the VPN")
 
     def _own_files(self) -> None:
         """/run, resolv.conf and hosts of the lab's own.

@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(fn: Callable[[], T], deadline_s: float, what: str, *, every_s: float = 0.02) -> T:
+def until(fn: Callable[[], T | None], deadline_s: float, what: str, *, every_s: float = 0.02) -> T:
     """Calls `fn` until it returns something truthy, and returns that.
 
     An exception of `fn` counts as "not yet". Raises TimeoutError after `deadline_s` seconds, naming
