@@ -18,6 +18,8 @@ from sightglass.shutter.verbs import Address, Renew
 TABLE = "inet sightglass"
 SETS = ("own4", "own6", "open", "lease4", "lease6")
 _HOOKS = frozenset({"prerouting", "input", "output", "forward"})
+# By name: nft 1.0.6 does not say in JSON which sets packets may fill.
+_FIXED = frozenset({"tcp_ports", "udp_ports", "sources4", "sources6"})
 _NFTABLES_GROUP = 1 << 6
 _FLUSH = "\n".join(f"flush set {TABLE} {name}" for name in SETS)
 
@@ -48,11 +50,11 @@ def script(renew: Renew, ports: Sequence[int]) -> str:
 
 
 def _shape(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The table without what changes by itself: the elements of sets that expire or that packets fill."""
+    """The table without what changes by itself: the elements that expire or that packets add."""
     shape = []
     for entry in objects:
         kind, body = next(iter(entry.items()))
-        if kind == "set" and {"timeout", "dynamic"} & set(body.get("flags", [])):
+        if kind == "set" and body["name"] not in _FIXED:
             body = {key: value for key, value in body.items() if key != "elem"}
         if kind != "metainfo":
             shape.append({kind: body})
