@@ -14,3 +14,34 @@ venv: .venv/.ready ## the Python environment, from locks/dev.txt
 .venv/.ready: locks/dev.txt pyproject.toml agent/pyproject.toml
 	./bootstrap
 	@touch $@
+
+.PHONY: demo test lint unit lab-test molecule bench need-root
+need-root:
+	@[ "$$(id -u)" = 0 ] || { echo "This needs root (network namespaces, mounts, systemd hosts): sudo make $(MAKECMDGOALS)"; exit 1; }
+
+demo: need-root venv ## a lab, a blank gateway, one window through it; figures in build/demo.json (KEEP=1: leave the lab up)
+	@.venv/bin/python -m demo
+
+test: need-root venv unit lab-test molecule requirements ## every test, from unit to Molecule
+
+unit: venv ## the tests that need no lab
+	@mkdir -p build
+	@.venv/bin/pytest tests/unit --junit-xml=build/unit.xml
+
+lab-test: need-root venv ## the tests against the lab
+	@mkdir -p build
+	@.venv/bin/pytest tests/lab --junit-xml=build/lab.xml
+
+molecule: need-root venv ## the roles on a blank gateway: converge, idempotence, verify
+	@.venv/bin/python -m lab.molecule
+
+requirements: venv ## docs/requirements.md from the tags and the last results
+	@.venv/bin/python -m tests.requirements build/*.xml
+
+lint: venv ## ruff, mypy, ansible-lint
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+	@.venv/bin/mypy agent/src/sightglass lab demo bench ansible/playbooks/library tests
+	@.venv/bin/ansible-lint --offline --profile production -q
+
+bench: need-root venv ## the figures of the README, beside plain MediaMTX + ffmpeg
+	@.venv/bin/python -m bench

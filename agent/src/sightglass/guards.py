@@ -1,7 +1,7 @@
 """The guards: pure functions from observed facts to a verdict. The default is never a pass.
 
-Each guard answers for one promise. `STANDING` are those that a renewal needs, `OPENING` those that an opening needs; the
-lane stands apart because what it demands depends on the purpose.
+Each guard answers for one promise. `STANDING` are those that a renewal needs, `OPENING` those that an opening needs;
+the lane stands apart because what it demands depends on the purpose.
 """
 
 from __future__ import annotations

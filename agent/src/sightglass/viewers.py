@@ -38,7 +38,7 @@ class Viewer:
 
 
 def _covers(value: object, site: str, cameras: Sequence[str]) -> bool:
-    """Whether one capability value covers the site and all cameras. What is not of the documented shape covers nothing."""
+    """Whether one capability value covers the site and all cameras. What is not of the known shape covers nothing."""
     if not isinstance(value, dict):
         return False
     sites, granted = value.get("sites"), value.get("cameras", ["*"])

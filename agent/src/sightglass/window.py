@@ -52,7 +52,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One permission. `began` and `deadline` are seconds of CLOCK_BOOTTIME; `named` empty means every entitled viewer."""
+    """One permission. `began` and `deadline`: seconds of CLOCK_BOOTTIME; `named` empty: every entitled viewer."""
 
     id: str
     request_id: str

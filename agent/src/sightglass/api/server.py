@@ -1,0 +1,73 @@
+"""uvicorn on the socket that systemd made (uvicorn's own would be world-writable), with the caller's credentials."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import grp
+import os
+import pwd
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from sightglass.api.app import make
+from sightglass.api.port import AgentPort, Caller
+
+_GRACE_S = 1
+
+
+def caller(connection: socket.socket) -> Caller:
+    """The process at the other end, by the kernel's word; its groups are its user's, as the host knows them now."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, gid = struct.unpack("3i", raw)
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return Caller(uid, f"uid {uid}", ())
+    names = []
+    for group in os.getgrouplist(user, gid):
+        with contextlib.suppress(KeyError):
+            names.append(grp.getgrgid(group).gr_name)
+    return Caller(uid, user, tuple(names))
+
+
+class _WithCaller(H11Protocol):
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        peer = transport.get_extra_info("socket")
+        self.app_state = {**self.app_state, "caller": caller(peer)}
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # Signals are the agent's: it closes the window first.
+        yield
+
+
+async def serve(port: AgentPort, fd: int, stop: asyncio.Event) -> None:
+    """Serve the routes until told to stop."""
+    config = uvicorn.Config(
+        make(port),
+        http=_WithCaller,
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        limit_concurrency=64,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    server = _Server(config)
+    listener = socket.socket(fileno=fd)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    server.should_exit = True
+    await task

@@ -1,0 +1,72 @@
+"""The request bodies, and the one sentence for a body that is not as it must be."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True)]
+Camera = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+Login = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def _reason(value: str) -> str:
+    # Line breaks and terminal escapes would write lines of their own into logs and screens.
+    if not 5 <= len(value) <= 200:
+        raise ValueError(f"must have 5 to 200 characters, it has {len(value)}")
+    if not value.isprintable():
+        raise ValueError("must be one line of printable characters")
+    return value
+
+
+class OpenBody(_Body):
+    """POST /v1/windows."""
+
+    request_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{8,64}$")]
+    cameras: Annotated[list[Camera], Field(min_length=1, max_length=4)]
+    minutes: Annotated[int, Field(ge=1, le=1440)] | None = None
+    reason: Text
+    purpose: Literal["alignment", "debug"] = "alignment"
+    viewers: Annotated[list[Login], Field(max_length=16)] = []
+    claimed_name: Annotated[str, StringConstraints(max_length=100)] | None = None
+
+    _checked = field_validator("reason")(_reason)
+
+    @field_validator("cameras")
+    @classmethod
+    def _once(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError("must name each camera once")
+        return value
+
+    @field_validator("claimed_name")
+    @classmethod
+    def _printable(cls, value: str | None) -> str | None:
+        if value is not None and not value.isprintable():
+            raise ValueError("must be one line of printable characters")
+        return value
+
+
+class CloseBody(_Body):
+    """POST /v1/windows/close."""
+
+    window: Annotated[str, StringConstraints(pattern=r"^w-[0-9a-f]{12}$")] | None = None
+    reason: Text | None = None
+
+    @field_validator("reason")
+    @classmethod
+    def _checked(cls, value: str | None) -> str | None:
+        return None if value is None else _reason(value)
+
+
+class SwitchBody(_Body):
+    """POST /v1/disable and /v1/enable."""
+
+    reason: Text
+
+    _checked = field_validator("reason")(_reason)

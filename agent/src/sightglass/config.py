@@ -1,0 +1,158 @@
+"""The site's configuration, /etc/sightglass/agent.json. Whatever is wrong with it is one sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+Port = Annotated[int, Field(ge=1024, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+Topic = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^+#\x00-\x1f]+$")]
+States = Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]], Field(min_length=1, max_length=16)]
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message is one sentence for the person who wrote it."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Camera(_Model):
+    """Where the picture comes from (an MJPEG URL), and the lane that must be safe."""
+
+    url: Annotated[str, Field(pattern=r"^http://[A-Za-z0-9.:\[\]-]+(/[!-~]*)?$", max_length=300)]
+    lane: Name
+
+
+class Lane(_Model):
+    """How the lane's publisher tells its state: the safe values per purpose and the greatest age of its heartbeat."""
+
+    state_topic: Topic
+    safe: States
+    safe_debug: States
+    heartbeat_topic: Topic
+    heartbeat_max_age_s: Seconds = 5.0
+
+
+class Mqtt(_Model):
+    """The site's broker."""
+
+    host: Annotated[str, Field(min_length=1, max_length=253)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 1883
+
+
+class Tailscale(_Model):
+    """This node's tailscaled, and the capability that makes a peer a viewer."""
+
+    socket: Annotated[str, Field(pattern=r"^/[!-~]+$", max_length=100)] = "/run/tailscale/tailscaled.sock"
+    interface: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,15}$")] = "tailscale0"
+    capability: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9/_-]+$", max_length=200)]
+
+
+class Ports(_Model):
+    """Ports of a window. `console` and the two of WebRTC are kept closed until something of ours answers on them."""
+
+    rtsp: Port = 8554
+    console: Port = 8550
+    webrtc: Port = 8889
+    media: Port = 8189
+    hook: Port = 8800
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Ports:
+        if len({self.rtsp, self.console, self.webrtc, self.media, self.hook}) < 5:
+            raise ValueError("every port must be another one")
+        return self
+
+    def reserved(self) -> tuple[int, ...]:
+        """The ports on which nobody but a window's own units may listen."""
+        return (self.rtsp, self.console, self.webrtc, self.media)
+
+
+class LimitsConfig(_Model):
+    """Minutes of a window, and how long one lives that nobody uses (seconds)."""
+
+    default_minutes: Annotated[int, Field(ge=1)] = 30
+    max_minutes: Annotated[int, Field(ge=1, le=1440)] = 120
+    nobody_joined_s: Seconds = 600.0
+    last_viewer_gone_s: Seconds = 120.0
+
+    @model_validator(mode="after")
+    def _ceiling(self) -> LimitsConfig:
+        if self.default_minutes > self.max_minutes:
+            raise ValueError(
+                f"default_minutes ({self.default_minutes}) must not exceed max_minutes ({self.max_minutes})"
+            )
+        return self
+
+
+class Picture(_Model):
+    """What leaves the gateway: size in pixels, frames per second, and the mosaic's block in pixels of that size."""
+
+    width: Annotated[int, Field(ge=160, le=1280, multiple_of=2)] = 640
+    height: Annotated[int, Field(ge=90, le=720, multiple_of=2)] = 360
+    fps: Annotated[int, Field(ge=1, le=15)] = 10
+    block: Annotated[int, Field(ge=8, le=64)] = 16
+
+
+class Config(_Model):
+    """One gateway."""
+
+    site: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    timezone: str = "UTC"
+    cameras: Annotated[dict[Name, Camera], Field(min_length=1, max_length=16)]
+    lanes: Annotated[dict[Name, Lane], Field(min_length=1, max_length=16)]
+    mqtt: Mqtt = Mqtt()
+    tailscale: Tailscale
+    ports: Ports = Ports()
+    limits: LimitsConfig = LimitsConfig()
+    lease_s: Annotated[int, Field(ge=3, le=15)] = 15
+    picture: Picture = Picture()
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"must be a time zone such as Europe/Berlin, not {value!r}") from error
+        return value
+
+    @model_validator(mode="after")
+    def _lanes_exist(self) -> Config:
+        for name, camera in self.cameras.items():
+            if camera.lane not in self.lanes:
+                raise ValueError(f"cameras.{name}.lane names the lane {camera.lane!r}, which is not configured")
+        return self
+
+
+def load(path: Path) -> Config:
+    """Read and check a configuration. Raises ConfigError with one sentence: the field, the rule, the value."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    try:
+        return Config.model_validate(json.loads(text))
+    except ValueError as error:
+        raise ConfigError(f"{path}: {sentence(error)}") from error
+
+
+def sentence(error: ValueError) -> str:
+    """The first thing that is wrong, in one sentence."""
+    if not isinstance(error, ValidationError):
+        return f"must be JSON: {error}"
+    first: Any = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "the configuration"
+    rule = str(first["msg"]).removeprefix("Value error, ")
+    rule = rule[:1].lower() + rule[1:]
+    value = first.get("input")
+    shown = "" if isinstance(value, dict | list) or first["type"] == "missing" else f", not {str(value)[:80]!r}"
+    return f"{field}: {rule}{shown if repr(str(value)[:80]) not in rule else ''}"

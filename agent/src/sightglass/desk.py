@@ -1,0 +1,269 @@
+"""The desk: takes what callers ask of the agent, applies the site's rules, and shows how things are."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from datetime import timedelta
+from importlib.metadata import version
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sightglass import guards
+from sightglass.adapters import clock
+from sightglass.agent import NOBODY, Agent
+from sightglass.api.port import Caller, Chain, GuardView, OpenRequest, StatusView, ViewerView, WindowView
+from sightglass.observer import Subject
+from sightglass.refusal import Refusal
+from sightglass.window import Disable, Enable, End, Open, Purpose, State, Window
+
+_REMEMBERED = 500
+_REFUSALS_A_MINUTE = 20
+
+
+class Desk:
+    """Implements `api.port.AgentPort` over one agent."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._known: dict[str, WindowView] = {}
+        self._refusals: list[float] = []
+
+    def recover(self) -> None:
+        """After a start: end in the record what the last agent left open, and remember its request ids."""
+        store = self._agent.store
+        asked: dict[str, dict[str, Any]] = {}
+        ended: dict[str, str] = {}
+        boots: dict[str, str] = {}
+        boot = clock.boot_id()
+        for event in store.events():
+            window = event["window"]
+            if event["event"] == "opening":
+                asked[window], boots[window] = event, event["boot"]
+            elif event["event"] == "cause":
+                ended.setdefault(window, event["data"].get("cause", "closed"))
+            elif event["event"] == "closed":
+                ended[window] = event["data"].get("cause") or ended.get(window, "closed")
+                boots.pop(window, None)
+        for window, its_boot in boots.items():
+            cause = ended.get(window) or ("agent-lost" if its_boot == boot else "host-restarted")
+            ended[window] = cause
+            store.append("cause", window, {"cause": cause, "why": "found at the agent's start"}, None)
+            store.append("closed", window, {"cause": cause, "found": True}, None)
+        for window, event in list(asked.items())[-_REMEMBERED:]:
+            self._remember(_recorded(window, event, ended.get(window)))
+
+    async def open(self, request: OpenRequest, caller: Caller) -> WindowView:
+        """See `AgentPort.open`."""
+        agent = self._agent
+        current = agent.machine.window
+        if current is None and request.request_id in self._known:
+            return self._known[request.request_id]
+        if current is None or current.request_id != request.request_id:
+            try:
+                await self._open(request, caller)
+            except Refusal as refused:
+                raced = agent.machine.window
+                if raced is None or raced.request_id != request.request_id:
+                    self._record_refusal(refused, request, caller)
+                    raise
+        return await self._opened(request.request_id)
+
+    async def _open(self, request: OpenRequest, caller: Caller) -> None:
+        agent, config = self._agent, self._agent.config
+        minutes = config.limits.default_minutes if request.minutes is None else request.minutes
+        unknown = [camera for camera in request.cameras if camera not in config.cameras]
+        if unknown:
+            known = ", ".join(sorted(config.cameras))
+            raise Refusal("unknown-camera", f"cameras: {unknown[0]!r} is not configured here, there is {known}", 422)
+        if minutes > config.limits.max_minutes:
+            ceiling = config.limits.max_minutes
+            raise Refusal("over-ceiling", f"minutes: at most {ceiling} at this site, not {minutes}", 422)
+        if agent.machine.state is State.CLOSED and not agent.store.room():
+            raise Refusal("no-room", "there is no room on the disk for a receipt", 507)
+        await agent.observer.refresh()
+        purpose, now = Purpose(request.purpose), clock.boottime()
+        window = Window(
+            id=f"w-{secrets.token_hex(6)}",
+            request_id=request.request_id,
+            cameras=request.cameras,
+            purpose=purpose,
+            minutes=minutes,
+            named=frozenset(request.viewers),
+            began=now,
+            deadline=now + 60 * minutes,
+        )
+        subject = Subject(request.cameras, purpose, frozenset(), None)
+        verdicts = guards.opening(agent.observer.facts(subject, disabled=agent.machine.disabled))
+        personal = {
+            **_caller(caller),
+            "claimed_name": request.claimed_name,
+            "reason": request.reason,
+            "viewers": list(request.viewers),
+        }
+        await agent.submit(Open(window, verdicts), personal)
+
+    async def _opened(self, request_id: str) -> WindowView:
+        agent = self._agent
+        await agent.until(lambda: agent.machine.state is not State.OPENING)
+        last = agent.last
+        if last is None or last.request_id != request_id:
+            raise Refusal("replaced", "another window has been opened meanwhile", 409)
+        if last.cause is not None and last.opened is None:
+            raise Refusal(last.cause, last.why or f"the window ended while it opened: {last.cause}", 409)
+        return self._view(last)
+
+    async def close(self, window: str | None, reason: str | None, caller: Caller) -> WindowView:
+        """See `AgentPort.close`. Closing what is closed already is no error: the last window is the answer."""
+        agent = self._agent
+        current = agent.machine.window
+        if window is not None and (current is None or current.id != window):
+            if agent.last is not None and agent.last.id == window:
+                return self._view(agent.last)
+            raise Refusal("unknown-window", f"window: {window!r} is not open here", 404)
+        if current is None:
+            if agent.last is None:
+                raise Refusal("no-window", "no window is open", 404)
+            return self._view(agent.last)
+        if agent.machine.state is not State.CLOSING:
+            await agent.submit(End("closed"), {**_caller(caller), "reason": reason})
+        await agent.until(lambda: agent.machine.window is None)
+        return self._view(agent.last or current)
+
+    async def disable(self, reason: str, caller: Caller) -> StatusView:
+        """See `AgentPort.disable`."""
+        agent = self._agent
+        await agent.submit(Disable(), {**_caller(caller), "reason": reason})
+        await agent.until(lambda: agent.machine.state is State.DISABLED)
+        return await self.status()
+
+    async def enable(self, reason: str, caller: Caller) -> StatusView:
+        """See `AgentPort.enable`."""
+        await self._agent.submit(Enable(), {**_caller(caller), "reason": reason})
+        return await self.status()
+
+    async def status(self) -> StatusView:
+        """See `AgentPort.status`."""
+        agent = self._agent
+        window, last = agent.machine.window, agent.last
+        recorded = next(reversed(self._known.values()), None)
+        return StatusView(
+            site=agent.config.site,
+            state=agent.machine.state.value,
+            window=None if window is None else self._view(window),
+            last=self._view(last) if last is not None and window is None else recorded,
+            disabled=agent.store.disabled(),
+            version=version("sightglass"),
+        )
+
+    async def guards(self, cameras: tuple[str, ...], purpose: str) -> tuple[GuardView, ...]:
+        """See `AgentPort.guards`."""
+        agent = self._agent
+        unknown = [camera for camera in cameras if camera not in agent.config.cameras]
+        if unknown:
+            raise Refusal("unknown-camera", f"cameras: {unknown[0]!r} is not configured here", 422)
+        await agent.observer.refresh()
+        subject = agent.live.subject if agent.live else NOBODY
+        asked = dataclasses.replace(subject, cameras=cameras or tuple(agent.config.cameras), purpose=Purpose(purpose))
+        verdicts = guards.opening(agent.observer.facts(asked, disabled=agent.machine.disabled))
+        return tuple(GuardView(v.guard, v.outcome.value, v.code, v.why) for v in verdicts)
+
+    async def receipts(self, after: int, limit: int) -> list[dict[str, Any]]:
+        """See `AgentPort.receipts`."""
+        found = []
+        for event in self._agent.store.events(after):
+            found.append(event)
+            if len(found) == limit:
+                break
+        return found
+
+    async def verify(self) -> dict[str, Any]:
+        """See `AgentPort.verify`."""
+        report = self._agent.store.verify()
+        return {
+            "ok": report.ok,
+            "events": report.events,
+            "expired": report.expired,
+            "problems": [dataclasses.asdict(problem) for problem in report.problems],
+        }
+
+    def chain(self) -> Chain:
+        """See `AgentPort.chain`."""
+        head = self._agent.store.head
+        return Chain(head.n, head.hash)
+
+    def _view(self, window: Window) -> WindowView:
+        agent = self._agent
+        alive = agent.machine.window is not None and agent.machine.window.id == window.id
+        remaining = max(0.0, window.deadline - clock.boottime()) if alive else 0.0
+        deadline = clock.wall() + timedelta(seconds=window.deadline - clock.boottime())
+        opened = None if window.opened is None else clock.wall() - timedelta(seconds=clock.boottime() - window.opened)
+        live = agent.live if alive else None
+        view = WindowView(
+            id=window.id,
+            request_id=window.request_id,
+            state=agent.machine.state.value if alive else State.CLOSED.value,
+            purpose=window.purpose.value,
+            cameras=window.cameras,
+            minutes=window.minutes,
+            opened_at=None if opened is None else opened.isoformat(timespec="seconds"),
+            deadline=deadline.isoformat(timespec="seconds"),
+            site_deadline=deadline.astimezone(ZoneInfo(agent.config.timezone)).isoformat(timespec="seconds"),
+            remaining_s=round(remaining, 1),
+            urls={camera: f"rtsp://{live.own[0]}:{agent.config.ports.rtsp}/{camera}" for camera in window.cameras}
+            if live is not None
+            else {},
+            viewers=tuple(
+                ViewerView(viewer.user, viewer.name, viewer.node in live.joins.watching) for viewer in agent.viewers()
+            )
+            if live is not None
+            else (),
+            cause=window.cause,
+            why=window.why,
+        )
+        if not alive:
+            self._remember(view)
+        return view
+
+    def _remember(self, view: WindowView) -> None:
+        self._known.pop(view.request_id, None)
+        self._known[view.request_id] = view
+        while len(self._known) > _REMEMBERED:
+            self._known.pop(next(iter(self._known)))
+
+    def _record_refusal(self, refused: Refusal, request: OpenRequest, caller: Caller) -> None:
+        now = clock.boottime()
+        self._refusals = [at for at in self._refusals if at > now - 60]
+        if len(self._refusals) >= _REFUSALS_A_MINUTE:
+            return  # a script that retries in a loop must not wear out the disk
+        self._refusals.append(now)
+        data = {"what": "open", "code": refused.code, "why": refused.message, "request_id": request.request_id}
+        try:
+            self._agent.store.append("refused", None, data, {**_caller(caller), "reason": request.reason})
+        except OSError:
+            return  # the refusal itself stands
+
+
+def _caller(caller: Caller) -> dict[str, Any]:
+    return {"uid": caller.uid, "user": caller.user}
+
+
+def _recorded(window: str, event: dict[str, Any], cause: str | None) -> WindowView:
+    """A window of an earlier agent, as far as the chain tells."""
+    data = event["data"]
+    return WindowView(
+        id=window,
+        request_id=str(data.get("request_id", "")),
+        state=State.CLOSED.value,
+        purpose=str(data.get("purpose", "")),
+        cameras=tuple(data.get("cameras", ())),
+        minutes=int(data.get("minutes", 0)),
+        opened_at=event["at"],
+        deadline=event["at"],
+        site_deadline=event["at"],
+        remaining_s=0.0,
+        urls={},
+        viewers=(),
+        cause=cause,
+        why=None,
+    )

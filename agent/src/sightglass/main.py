@@ -1,0 +1,112 @@
+"""Wiring: the parts of the agent in the order in which they are made. Imported by nobody."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import pwd
+import signal
+import sys
+from pathlib import Path
+
+from sightglass.adapters import clock
+from sightglass.adapters.feed import FeedChannel
+from sightglass.adapters.mqtt import LaneListener
+from sightglass.adapters.notify import listen_fds, notify
+from sightglass.adapters.tailnet import Tailnet
+from sightglass.agent import Agent
+from sightglass.api.server import serve
+from sightglass.config import Config, ConfigError, load
+from sightglass.desk import Desk
+from sightglass.observer import Observer
+from sightglass.store import Store
+
+CONFIG = Path("/etc/sightglass/agent.json")
+STATE = Path("/var/lib/sightglass")
+RUN = Path("/run/sightglass")
+SHUTTER_SOCKET = "/run/sightglass-shutter.sock"
+
+log = logging.getLogger("sightglass")
+
+
+def main() -> None:
+    """`sightglass-agent [--check FILE]`: run under systemd, or check a configuration (exit 0 or 2)."""
+    parser = argparse.ArgumentParser(prog="sightglass-agent", description="The agent of a Sightglass gateway.")
+    parser.add_argument("--check", metavar="FILE", type=Path, help="check a configuration file and exit")
+    checked: Path | None = parser.parse_args().check
+    try:
+        config = load(checked or CONFIG)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    if checked is None:
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+        for noisy in ("httpx", "httpcore", "uvicorn", "mqtt"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        asyncio.run(run(config))
+
+
+async def run(config: Config) -> None:
+    """Run the agent until SIGTERM."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    fds = listen_fds()
+    missing = {"api", "feed"} - fds.keys()
+    if missing:
+        raise SystemExit(f"sightglass-agent: systemd did not pass the socket {min(missing)!r}")
+    users = {
+        "agent": os.getuid(),
+        "mediamtx": pwd.getpwnam("sightglass-mediamtx").pw_uid,
+        "feed": pwd.getpwnam("sightglass-feed").pw_uid,
+        "shutter": pwd.getpwnam("sightglass-shutter").pw_uid,
+    }
+    store = Store(STATE, clock.boot_id())
+    tailnet = Tailnet(config.tailscale.socket, config.tailscale.interface, config.tailscale.capability)
+    # The loop does not exist yet when its parts are made; each of them only needs to wake it.
+    awake = asyncio.Event()
+    lanes = LaneListener(
+        config.mqtt.host,
+        config.mqtt.port,
+        {lane.state_topic for lane in config.lanes.values()},
+        {lane.heartbeat_topic for lane in config.lanes.values()},
+        clock.boottime,
+        awake.set,
+    )
+    feed = FeedChannel(users["feed"], awake.set)
+    observer = Observer(config, tailnet, lanes, frozenset(users.values()), RUN / "mediamtx.yml", awake.set)
+    observer.floor = store.newest()
+    agent = Agent(config, store, observer, tailnet, feed, users, RUN, SHUTTER_SOCKET, changed=awake)
+    agent.beat = lambda: notify("WATCHDOG=1")
+    desk = Desk(agent)
+    desk.recover()
+    api_stop = asyncio.Event()
+    tasks = [
+        asyncio.create_task(lanes.run(), name="lanes"),
+        asyncio.create_task(feed.serve(fds["feed"], api_stop), name="feed"),
+        asyncio.create_task(serve(desk, fds["api"], api_stop), name="api"),
+    ]
+    loop = asyncio.create_task(agent.run(stop), name="loop")
+    notify("READY=1")
+    log.info("agent: ready, %s", agent.machine.state.value)
+    try:
+        # A part that ends is a fault: systemd starts the agent anew, and a new agent starts closed.
+        done, _ = await asyncio.wait([loop, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            if task is not loop or task.exception():
+                raise SystemExit(f"sightglass-agent: {task.get_name()} has ended: {task.exception()!r}")
+    finally:
+        notify("STOPPING=1")
+        api_stop.set()
+        for task in (loop, *tasks):
+            task.cancel()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(loop, *tasks, return_exceptions=True), 2)
+        await tailnet.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The main job, told with real output: `make demo`."""

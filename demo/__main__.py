@@ -1,0 +1,242 @@
+"""`make demo`: the whole story on a fresh lab, with real output. Exit code 0 only when all is as promised.
+
+Writes build/demo.json and build/demo-frame.png. KEEP=1 leaves the lab up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from demo.matrix import Cell, measure, table
+from lab import Lab, LabError, wait
+from lab.host import Host
+
+ROOT = Path(__file__).parents[1]
+BUILD = ROOT / "build"
+TOOLS = ROOT / "lab" / "tools"
+NAME = "demo"
+PLAYBOOKS = "ansible/playbooks"
+
+
+class Wrong(Exception):  # noqa: N818 - what the demo says when a promise does not hold
+    """Something is not as it must be; the message names it."""
+
+
+def main() -> int:
+    """Tell the story."""
+    BUILD.mkdir(exist_ok=True)
+    began = time.monotonic()
+    report: dict[str, Any] = {}
+    say(f"1. A fleet: one blank gateway, a maintainer, a stranger, and the networks around them (lab {NAME!r})")
+    try:
+        lab = Lab.up(NAME, gateways=1)
+    except LabError as error:
+        say(f"demo: {error}")
+        return 1
+    try:
+        tell(lab, report)
+    except (Wrong, LabError, TimeoutError, subprocess.TimeoutExpired) as error:
+        say(f"\nNOT AS IT MUST BE: {error}")
+        report["failed"] = str(error)
+        return 1
+    finally:
+        report["seconds"] = round(time.monotonic() - began, 1)
+        (BUILD / "demo.json").write_text(json.dumps(report, indent=2) + "\n")
+        if os.environ.get("KEEP") == "1":
+            say(f"\nThe lab {NAME!r} is still up: uv run lab exec --name {NAME} gw1 -- sightglass status")
+        else:
+            lab.down()
+    say(
+        f"\nAll as it must be, in {report['seconds']} s. Figures and cells: build/demo.json; the picture: build/demo-frame.png"
+    )
+    return 0
+
+
+def tell(lab: Lab, report: dict[str, Any]) -> None:
+    """The story. Raises Wrong, naming what is not as it must be."""
+    gateway, maintainer = lab.host("gw1"), lab.host("maintainer")
+    say("\n2. site.yml on the blank gateway, over the VPN")
+    started = time.monotonic()
+    playbook(lab, "site", [])
+    report["site_s"] = round(time.monotonic() - started, 1)
+    cells: list[Cell] = measure(lab, gateway, "before")
+
+    say("\n3. Opening while a car moves in the lane")
+    lane(gateway, "moving")
+    answer = playbook(lab, "window_open", ["-e", "site=gw1", "-e", "reason='Plates unread since Monday'"], must=None)
+    refusal = next((line.strip() for line in answer.splitlines() if "refused (" in line), "")
+    if "guard-lane" not in refusal:
+        raise Wrong("opening with a moving lane was not refused by the lane's guard")
+    report["refusal"] = refusal
+
+    say("\n4. The lane is idle again: opening with a reason")
+    lane(gateway, "idle")
+    playbook(lab, "window_open", ["-e", "site=gw1", "-e", "minutes=10", "-e", "reason='Plates unread since Monday'"])
+    url = f"rtsp://{gateway.vpn4}:8554/cam1"
+
+    say(f"\n5. The maintainer plays {url}")
+    seen = watch(maintainer, url, frames=25, picture=BUILD / "demo-frame.png")
+    report["watched"] = check_frames(seen)
+    say(f"   {report['watched']['sentence']}")
+
+    say("\n6. Who else gets anything? Every cell is a probe, each beside its control")
+    viewer = maintainer.popen(
+        [sys.executable, str(TOOLS / "watch.py"), url, "--seconds", "60"], stdout=subprocess.PIPE, text=True
+    )
+    cells += measure(lab, gateway, "during")
+
+    say("\n7. Closing, with the viewer still watching")
+    report["close"] = close(lab, gateway, viewer)
+    say(f"   {report['close']['sentence']}")
+    playbook(lab, "window_status", ["-e", "site=gw1"])
+    cells += measure(lab, gateway, "after")
+    say(table(cells))
+    report["cells"] = [
+        {**{name: getattr(cell, name) for name in Cell.__dataclass_fields__}, "good": cell.good} for cell in cells
+    ]
+    bad = [cell for cell in cells if not cell.good]
+    if bad:
+        raise Wrong(f"{len(bad)} of {len(cells)} cells; the first: {bad[0]}")
+    say(f"   {len(cells)} cells measured, every one as it must be")
+
+    say("\n8. What is left, and the receipt")
+    report["left"] = left(gateway)
+    say(gateway.run(["sightglass", "receipts", "show"]).stdout.rstrip())
+    say(gateway.run(["sightglass", "receipts", "verify"]).stdout.rstrip())
+    report["times"] = times(gateway, maintainer, url)
+    say(f"\n9. Times: {report['times']['sentence']}")
+
+
+def playbook(lab: Lab, name: str, arguments: list[str], *, must: int | None = 0) -> str:
+    """Run a playbook on `ops` and show what it prints. `must=None` wants a refusal."""
+    command = ["ansible-playbook", f"{PLAYBOOKS}/{name}.yml", *arguments]
+    say(f"   ops$ {' '.join(command)}")
+    done = lab.host("ops").run(command, timeout=600, check=False, cwd=str(ROOT))
+    for line in done.stdout.splitlines():
+        if line.strip() and not line.startswith(("PLAY [", "TASK [", "skipping:", "included:")):
+            say(f"   {line}")
+    if (done.returncode == 0) != (must == 0):
+        raise Wrong(f"{name}.yml ended with {done.returncode}: {(done.stdout + done.stderr)[-2000:]}")
+    return done.stdout + done.stderr
+
+
+def lane(gateway: Host, mode: str) -> None:
+    """Let the site's lane do something, and wait until its publisher says so."""
+    gateway.run(["parking-control", "lane", mode])
+    state = ["mosquitto_sub", "-C", "1", "-W", "2", "-t", "parking/lane1/state"]
+    wait.until(lambda: gateway.run(state, check=False).stdout.strip() == mode, 10, f"the lane is {mode}")
+
+
+def watch(host: Host, url: str, frames: int, picture: Path | None = None) -> dict[str, Any]:
+    """Decode some frames as an ordinary viewer; what the viewer saw."""
+    extra = ["--picture", str(picture)] if picture else []
+    command = [sys.executable, str(TOOLS / "watch.py"), url, "--frames", str(frames), "--retry", "5", *extra]
+    done = host.run(command, timeout=60, check=False)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    if done.returncode or not events:
+        raise Wrong(f"the maintainer decoded no frame: {events or done.stderr[-500:]}")
+    return {"first_at": events[0]["at"], "numbers": events[-1]["numbers"], "frames": events[-1]["frames"]}
+
+
+def check_frames(seen: dict[str, Any]) -> dict[str, Any]:
+    """The source's burnt-in number advances, and no plate is to be found in the picture."""
+    from demo.picture import plates_found
+
+    numbers = [number for number in seen["numbers"] if number is not None]
+    if len(numbers) < 10 or numbers != sorted(numbers) or len(set(numbers)) < 5:
+        raise Wrong(f"the burnt-in frame number does not advance: {seen['numbers']}")
+    before, after = plates_found(BUILD / "demo-frame.png")
+    if not before:
+        raise Wrong("the plate detector finds no plate in the unredacted scene: the control fails")
+    if after:
+        raise Wrong(f"the plate detector finds {after} plates in the redacted picture")
+    return {
+        "frames": seen["frames"],
+        "numbers": numbers,
+        "plates_unredacted_control": before,
+        "plates_in_picture": after,
+        "sentence": f"{seen['frames']} frames decoded, source frames {numbers[0]} to {numbers[-1]}; plates found: {after}"
+        f" (in the unredacted scene: {before})",
+    }
+
+
+def close(lab: Lab, gateway: Host, viewer: subprocess.Popen[str]) -> dict[str, Any]:
+    """Close by playbook while the wire is watched; the viewer's end, and the last media byte."""
+    script = (TOOLS / "wire.py").read_text()
+    wire = gateway.popen(["python3", "-c", script, "tailscale0", "8554"], stdin=-1, stdout=-1, text=True)
+    assert wire.stdout is not None
+    if wire.stdout.readline().strip() != "ready":
+        raise Wrong("the capture on tailscale0 did not start")
+    wait_for_media(viewer)
+    playbook(lab, "window_close", ["-e", "site=gw1"])
+    closed_at = time.time()
+    ended = viewer.wait(10)
+    seen = json.loads(wire.communicate("", timeout=10)[0])
+    if not seen["packets"]:
+        raise Wrong("the capture saw no media before the close: the control fails")
+    if seen["last"] > closed_at:
+        raise Wrong(f"media left the gateway {seen['last'] - closed_at:.3f} s after the close was reported")
+    return {
+        "media_packets": seen["packets"],
+        "viewer_exit": ended,
+        "sentence": f"{seen['packets']} media packets seen on tailscale0 before the close was reported, none after;"
+        f" the viewer has ended (exit {ended})",
+    }
+
+
+def wait_for_media(viewer: subprocess.Popen[str]) -> None:
+    """The viewer has decoded its first frame."""
+    assert viewer.stdout is not None
+    line = viewer.stdout.readline()
+    if '"first"' not in line:
+        raise Wrong(f"the second viewer decoded nothing: {line}")
+
+
+def left(gateway: Host) -> dict[str, str]:
+    """No process, no stream listener, no element in the kernel's sets; each beside something that is found."""
+    processes = gateway.run(["ps", "-eo", "user:32,comm"]).stdout
+    if "sightglass " not in processes:
+        raise Wrong("the agent is not among the processes: the control fails")
+    ours = [line for line in processes.splitlines() if line.startswith("sightglass-")]
+    listeners = gateway.run(["ss", "-Hltun"]).stdout
+    if ":22 " not in listeners:
+        raise Wrong("ss does not list the site's ssh: the control fails")
+    open_ports = [
+        line for line in listeners.splitlines() if any(f":{p} " in line for p in (8550, 8554, 8800, 8889, 8189))
+    ]
+    rules = json.loads(gateway.run(["nft", "-j", "list", "table", "inet", "sightglass"]).stdout)["nftables"]
+    sets = {row["set"]["name"]: row["set"].get("elem", []) for row in rules if "set" in row}
+    leases = {
+        name: elements for name, elements in sets.items() if name.startswith(("lease", "own", "open")) and elements
+    }
+    if not sets or ours or open_ports or leases:
+        raise Wrong(f"something is left: {ours} {open_ports} {leases}")
+    say("   no process of the window, no listener on its ports, no lease in the kernel")
+    return {"processes": "none", "listeners": "none", "leases": "none"}
+
+
+def times(gateway: Host, maintainer: Host, url: str) -> dict[str, Any]:
+    """From the agent's own command to the first decoded frame, and from close to the last media byte on the wire."""
+    from bench.window import one_window
+
+    trial = one_window(gateway, maintainer, url, name="demo")
+    return {
+        **trial,
+        "sentence": f"`sightglass open` to the maintainer's first decoded frame {trial['first_frame_s']:.2f} s,"
+        f" `sightglass close` to the last media byte on tailscale0 {trial['last_byte_s'] * 1000:.0f} ms",
+    }
+
+
+def say(text: str) -> None:
+    """To the terminal, at once."""
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

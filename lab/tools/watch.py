@@ -1,0 +1,78 @@
+"""An ordinary viewer: opens an RTSP URL over TCP, decodes, and says what it saw.
+
+`watch.py URL [--frames N] [--seconds S] [--retry S] [--picture FILE]` prints one JSON line per event:
+`{"event": "first", "at": …}`, at the end `{"event": "end", "frames": n, "numbers": […], "at": …, "why": …}`. `numbers`
+are the frame numbers read from the source's burnt-in strip (null where it cannot be read, e.g. on a slate).
+Exit code 0 when at least one frame was decoded, 1 when none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from lab.strip import read_strip
+
+
+def say(**fields: object) -> None:
+    """One JSON line."""
+    sys.stdout.write(json.dumps(fields) + "\n")
+    sys.stdout.flush()
+
+
+def number(picture: np.ndarray) -> int | None:
+    """The source's frame number, or None."""
+    try:
+        return read_strip(picture)
+    except ValueError:
+        return None
+
+
+def main() -> int:
+    """Watch."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("url")
+    parser.add_argument("--frames", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--retry", type=float, default=0.0)
+    parser.add_argument("--picture", type=Path)
+    arguments = parser.parse_args()
+    options = {"rtsp_transport": "tcp", "fflags": "nobuffer", "probesize": "32768", "analyzeduration": "100000"}
+    began, frames, numbers, why = time.time(), 0, [], "the end of the stream"
+    while True:
+        try:
+            with av.open(arguments.url, options=options, timeout=(3.0, 3.0)) as stream:
+                for frame in stream.decode(video=0):
+                    frames += 1
+                    picture = frame.to_ndarray(format="bgr24")
+                    if frames == 1:
+                        say(event="first", at=time.time(), width=frame.width, height=frame.height)
+                    numbers.append(number(picture))
+                    if arguments.picture and numbers[-1] is not None:
+                        cv2.imwrite(str(arguments.picture), picture)
+                        arguments.picture = None
+                    if arguments.frames and frames >= arguments.frames:
+                        why = "enough frames"
+                        break
+                    if time.time() >= began + arguments.seconds:
+                        why = "enough time"
+                        break
+            break
+        except (av.FFmpegError, OSError) as error:
+            why = f"{type(error).__name__}: {error}"
+            if frames or time.time() >= began + arguments.retry:
+                break
+            time.sleep(0.02)
+    say(event="end", frames=frames, numbers=numbers, at=time.time(), why=why)
+    return 0 if frames else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
