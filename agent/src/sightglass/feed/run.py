@@ -14,7 +14,7 @@ from sightglass.feed.notify import notify
 from sightglass.feed.worker import Worker
 
 REPORT_S = 0.2
-PROGRESS_S = 1.0
+PROGRESS_S = 1.5
 _GOODBYE_S = 0.3
 
 

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 from sightglass.feed.backoff import Backoff
 from sightglass.feed.capture import Source
@@ -13,6 +14,7 @@ from sightglass.feed.encode import Publisher, PublishError
 from sightglass.feed.job import Camera, CameraReport, Job, State, View
 from sightglass.feed.pace import Pacer
 from sightglass.feed.picture import Picture
+from sightglass.feed.probe import Probe
 
 log = logging.getLogger("sightglass.feed")
 
@@ -68,7 +70,7 @@ class Worker(threading.Thread):
             return CameraReport(self._published, self._state, age, frames), self._confirmed
 
     def progressed(self, now: float) -> float:
-        """Seconds since the last frame went out, or since an attempt to connect came back."""
+        """Seconds since the last sign of life: a frame written to a server that answers, or a finished attempt."""
         with self._lock:
             return now - self._progress
 
@@ -79,7 +81,8 @@ class Worker(threading.Thread):
             while publisher := self._connect(allowed):
                 log.info("%s: publishing", self._camera.name)
                 try:
-                    self._publish(publisher)
+                    with closing(Probe(self._camera.publish, time.monotonic())) as probe:
+                        self._publish(publisher, probe)
                 except PublishError as error:
                     log.warning("%s: %s", self._camera.name, error)
                 finally:
@@ -113,7 +116,7 @@ class Worker(threading.Thread):
         self._changed()
         return stopped
 
-    def _publish(self, publisher: Publisher) -> None:
+    def _publish(self, publisher: Publisher, probe: Probe) -> None:
         start = time.monotonic()
         pacer = Pacer(self._job.fps, start)
         while True:
@@ -128,14 +131,14 @@ class Worker(threading.Thread):
             pacer.take(now)
             state, planes = self._picture.draw(view.show, self._source.latest, now, number)
             publisher.write(planes, round((now - start) * 1000), key)
-            self._done(view, key, state)
+            self._done(view, key, state, probe.answered(time.monotonic()))
 
-    def _done(self, view: View, key: bool, state: State) -> None:
+    def _done(self, view: View, key: bool, state: State, alive: float) -> None:
         with self._lock:
             news = view != self._confirmed or state != self._state
             self._confirmed, self._state = view, state
             self._published += 1
-            self._progress = time.monotonic()
+            self._progress = alive
             if key:
                 self._keys -= 1
         if news:
