@@ -18,8 +18,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sightglass.shutter import systemd
 from sightglass.shutter.gate import Gate, GateError
@@ -32,8 +31,7 @@ _BEAT_S = 0.5
 """How often the watchdog is fed at least (WatchdogSec is 2)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """Why it ends. `answer` is what the peer is told, None when it asked nothing."""
 
     code: int
