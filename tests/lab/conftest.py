@@ -1,0 +1,44 @@
+"""Labs for the tests. The machine must let us: root, and the tools that `lab up` installs."""
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from lab import Lab
+from lab.fleet import down
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything beside this file needs the fleet: one marker for all of it, so that nobody forgets it."""
+    for item in items:
+        if "/tests/lab/" in str(item.path):
+            item.add_marker(pytest.mark.lab)
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """One gateway, shared by all tests of the session: leave it as you found it.
+
+    With LAB_ATTACH=1 it is the running lab LAB_NAME, which stays up.
+    """
+    name = os.environ.get("LAB_NAME", "test")
+    if os.environ.get("LAB_ATTACH") == "1":
+        yield Lab.attach(name)
+        return
+    down(name)
+    with Lab.up(name) as found:
+        yield found
+
+
+@pytest.fixture
+def fresh_lab() -> Iterator[Callable[..., Lab]]:
+    """Call it for a lab of this test's own (`fresh_lab(gateways=2)`); it goes down with the test."""
+    name = f"{os.environ.get('LAB_NAME', 'test')[:10]}-fresh"
+    down(name)
+
+    def up(gateways: int = 1, *, push_delay_ms: int = 800) -> Lab:
+        return Lab.up(name, gateways, push_delay_ms=push_delay_ms)
+
+    yield up
+    down(name)
