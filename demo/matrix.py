@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.host import Host
-
 from lab import Lab, wait
+from lab.host import Host
+from lab.plan import PROBE_PORT
 
 TOOLS = Path(__file__).parents[1] / "lab" / "tools"
-CONTROL_PORT = 7999
+
 TCP_PORTS = (8550, 8554, 8889)
 UDP_PORTS = (8189,)
 OPEN = {"bytes", "connected"}
@@ -84,7 +84,7 @@ class Cell:
 def responder(gateway: Host) -> Iterator[None]:
     """The control port answers on every address of the gateway while the block runs."""
     script = (TOOLS / "responder.py").read_text()
-    process = gateway.popen(["python3", "-c", script, str(CONTROL_PORT)], stdin=-1, stdout=-1, text=True)
+    process = gateway.popen(["python3", "-c", script, str(PROBE_PORT)], stdin=-1, stdout=-1, text=True)
     try:
         if process.stdout is None or process.stdout.readline().strip() != "ready":
             raise RuntimeError("the control responder did not start")
@@ -131,7 +131,7 @@ def _measure(lab: Lab, gateway: Host, phase: str, vantage: Vantage) -> list[Cell
     targets = {4: getattr(gateway, f"{vantage.target}4"), 6: getattr(gateway, f"{vantage.target}6")}
     probes, marks = [], []
     for family, address in targets.items():
-        for protocol, ports in (("tcp", (*TCP_PORTS, CONTROL_PORT)), ("udp", (*UDP_PORTS, CONTROL_PORT))):
+        for protocol, ports in (("tcp", (*TCP_PORTS, PROBE_PORT)), ("udp", (*UDP_PORTS, PROBE_PORT))):
             for port in ports:
                 probes.append({"protocol": protocol, "address": str(address), "port": port})
                 marks.append((family, protocol, port))
@@ -148,14 +148,14 @@ def _measure(lab: Lab, gateway: Host, phase: str, vantage: Vantage) -> list[Cell
             port,
             result["outcome"],
             _expected(vantage, phase, family, protocol, port),
-            control=port == CONTROL_PORT,
+            control=port == PROBE_PORT,
         )
         for (family, protocol, port), result in zip(marks, results, strict=True)
     ]
 
 
 def _expected(vantage: Vantage, phase: str, family: int, protocol: str, port: int) -> str:
-    if port == CONTROL_PORT:
+    if port == PROBE_PORT:
         # With a window open the gateway takes no packet for its VPN address from anywhere but the VPN, the control's
         # neither: then the same route's controls before and after stand for it.
         return "closed" if vantage.routed and phase == "during" else "open"

@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from lab.paths import LabError
-from lab.plan import CONTROL_URL
+from lab.plan import CONTROL_URL, PROBE_PORT
 from lab.wait import until
 
 DEFAULT_PUSH_DELAY_MS = 800  # headscale's own default
-# Nothing but the way in for the controller. The role sightglass_tailnet_policy adds the rest.
+# The way in for the controller, and a port on which nothing of Sightglass listens: probes prove there that they work.
+# The role sightglass_tailnet_policy adds the rest.
 INITIAL_POLICY = {
     "tagOwners": {"tag:gateway": [], "tag:ops": []},
-    "grants": [{"src": ["tag:ops"], "dst": ["tag:gateway"], "ip": ["tcp:22", "icmp:*"]}],
+    "grants": [
+        {"src": ["tag:ops"], "dst": ["tag:gateway"], "ip": ["tcp:22", "icmp:*"]},
+        {"src": ["maintainer@", "member@"], "dst": ["tag:gateway"], "ip": [f"tcp:{PROBE_PORT}", f"udp:{PROBE_PORT}"]},
+    ],
 }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 MAX_GATEWAYS = 40  # 50 + N must stay an octet, and one machine carries no more anyway
 CONTROL_URL = "http://10.77.0.1:8080"
+PROBE_PORT = 7999  # open to the VPN members on gateways, and nothing listens there: where a probe shows that it works
 BRIDGE4 = "10.77.0.254"  # the supervisor's own address on the WAN, from which it talks to headscale
 
 _WAN_LAST = {"control": 1, "ops": 2, "maintainer": 3, "member": 4, "wan": 5}
