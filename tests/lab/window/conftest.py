@@ -1,0 +1,46 @@
+"""One gateway with the roles applied, shared by the window's tests: each starts and ends closed, with an idle lane."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import Lab
+
+sys.path.insert(0, str(Path(__file__).parent))
+from site_under_test import ROOT, Site
+
+
+def converge(lab: Lab) -> None:
+    """site.yml, as an operator runs it."""
+    command = ["ansible-playbook", "ansible/playbooks/site.yml"]
+    done = lab.host("ops").run(command, timeout=600, check=False, cwd=str(ROOT))
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+
+
+@pytest.fixture(scope="session")
+def converged(lab: Lab) -> Lab:
+    """The session's lab after site.yml."""
+    converge(lab)
+    return lab
+
+
+@pytest.fixture
+def site(converged: Lab) -> Iterator[Site]:
+    """The gateway, closed and idle before and after; at the end the chain is whole and the journal has no traceback."""
+    found = Site(converged, converged.host("gw1"), converged.host("maintainer"))
+    found.lane("idle")
+    found.wait_closed()
+    cursor = (
+        found.gateway.run(["journalctl", "-n", "0", "--show-cursor", "--no-pager"]).stdout.rpartition(": ")[2].strip()
+    )
+    yield found
+    found.sightglass("enable", "--reason", "the test is over")
+    found.sightglass("close")
+    found.wait_closed()
+    found.verify()
+    journal = found.gateway.run(["journalctl", "--no-pager", "--after-cursor", cursor, "-u", "sightglass-*"]).stdout
+    assert "Traceback" not in journal, journal[-3000:]

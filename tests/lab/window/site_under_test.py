@@ -1,0 +1,144 @@
+"""A gateway with Sightglass on it, as a test speaks of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab import Lab, wait
+from lab.host import Host
+
+ROOT = Path(__file__).parents[3]
+TOOLS = ROOT / "lab" / "tools"
+LEASE_S = 15
+WINDOW_USERS = ("sightglass-shutter", "sightglass-mediamtx", "sightglass-feed")
+PORTS = (8550, 8554, 8800, 8889, 8189)
+
+
+@dataclass(frozen=True)
+class Site:
+    """One gateway of a lab, and the hosts around it."""
+
+    lab: Lab
+    gateway: Host
+    maintainer: Host
+
+    @property
+    def url(self) -> str:
+        """Where a viewer finds the picture."""
+        return f"rtsp://{self.gateway.vpn4}:8554/cam1"
+
+    def sightglass(self, *words: str, timeout: float = 40, user: str | None = None) -> subprocess.CompletedProcess[str]:
+        """The gateway's own command; the caller looks at exit code and output."""
+        return self.gateway.run(["sightglass", *words], timeout=timeout, check=False, user=user)
+
+    def open(self, minutes: int = 5, purpose: str = "debug", **options: str) -> dict[str, Any]:
+        """Open a window and return it. Fails the test when it is refused."""
+        done = self.ask_open(minutes, purpose, **options)
+        assert done.returncode == 0, done.stderr
+        window: dict[str, Any] = json.loads(done.stdout)
+        assert window["state"] == "open"
+        return window
+
+    def ask_open(self, minutes: int = 5, purpose: str = "debug", **options: str) -> subprocess.CompletedProcess[str]:
+        """Ask for a window; it may be refused."""
+        words = {"camera": "cam1", "reason": "a test looks at it", **options}
+        extra = [word for name, value in words.items() for word in (f"--{name.replace('_', '-')}", value)]
+        return self.sightglass("open", "--minutes", str(minutes), "--purpose", purpose, *extra, "--json")
+
+    def close(self) -> dict[str, Any]:
+        """Close whatever is open."""
+        done = self.sightglass("close", "--json")
+        assert done.returncode == 0, done.stderr
+        window: dict[str, Any] = json.loads(done.stdout)
+        return window
+
+    def status(self) -> dict[str, Any]:
+        """The agent's own word."""
+        done = self.sightglass("status", "--json")
+        assert done.returncode == 0, done.stderr
+        status: dict[str, Any] = json.loads(done.stdout)
+        return status
+
+    def left(self) -> list[str]:
+        """What of a window is there, by the kernel's word: processes, listeners, leases. Empty is closed.
+
+        Each list is taken with its own positive control: the site's broker, its ssh, and the table's own sets.
+        """
+        processes = self.gateway.run(["ps", "-eo", "user:32=,pid=,comm="]).stdout.splitlines()
+        assert any(line.split()[0] == "mosquitto" for line in processes), "ps does not show the site's broker"
+        listeners = self.gateway.run(["ss", "-Hltun"]).stdout.splitlines()
+        assert any(":22 " in line for line in listeners), "ss does not show the site's ssh"
+        table = json.loads(self.gateway.run(["nft", "-j", "list", "table", "inet", "sightglass"]).stdout)["nftables"]
+        sets = {row["set"]["name"]: row["set"].get("elem", []) for row in table if "set" in row}
+        assert {"lease4", "lease6", "own4", "own6", "open"} <= sets.keys()
+        return [
+            *(line for line in processes if line.split()[0] in WINDOW_USERS),
+            *(line for line in listeners if any(f":{port} " in line for port in PORTS)),
+            *(f"{name}: {sets[name]}" for name in ("lease4", "lease6", "own4", "own6", "open") if sets[name]),
+        ]
+
+    def wait_closed(self, seconds: float = LEASE_S + 10) -> None:
+        """Wait until nothing of a window is left, and the agent says so."""
+        wait.until(lambda: not self.left(), seconds, "nothing of the window is left")
+        wait.until(lambda: self.status()["state"] in ("closed", "disabled"), seconds, "the agent says closed")
+
+    def events(self, window: str | None = None) -> list[dict[str, Any]]:
+        """The receipt's events, of one window or all."""
+        done = self.sightglass("receipts", "show", "--json")
+        assert done.returncode == 0, done.stderr
+        found: list[dict[str, Any]] = json.loads(done.stdout)["events"]
+        return [event for event in found if window in (None, event["window"])]
+
+    def cause(self, window: str) -> str:
+        """Why a window ended, by its receipt."""
+        return next(str(event["data"]["cause"]) for event in self.events(window) if event["event"] == "cause")
+
+    def verify(self) -> None:
+        """The chain is whole."""
+        done = self.sightglass("receipts", "verify")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def lane(self, mode: str) -> None:
+        """Let the lane do something, and wait until its publisher says so."""
+        self.gateway.run(["parking-control", "lane", mode])
+        ask = ["mosquitto_sub", "-C", "1", "-W", "2", "-t", "parking/lane1/state"]
+        wait.until(lambda: self.gateway.run(ask, check=False).stdout.strip() == mode, 10, f"the lane is {mode}")
+
+    def parking_frame(self) -> int:
+        """How many frames the site's own vision has taken."""
+        return int(json.loads(self.gateway.run(["parking-control", "status"]).stdout)["frame"])
+
+    def pid(self, unit: str) -> int:
+        """The main process of a unit of ours."""
+        shown = self.gateway.run(["systemctl", "show", "-P", "MainPID", f"sightglass-{unit}.service"]).stdout
+        assert int(shown) > 0, f"sightglass-{unit}.service does not run"
+        return int(shown)
+
+    @contextmanager
+    def watching(self, seconds: float = 60) -> Iterator[subprocess.Popen[str]]:
+        """The maintainer watches while the block runs; the block starts when the first frame was decoded."""
+        command = [sys.executable, str(TOOLS / "watch.py"), self.url, "--seconds", str(seconds), "--retry", "10"]
+        viewer = self.maintainer.popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert viewer.stdout is not None
+            line = viewer.stdout.readline()
+            assert '"first"' in line, f"the maintainer decodes nothing: {line!r}"
+            yield viewer
+        finally:
+            viewer.kill()
+            viewer.wait(5)
+
+    def watch(self, frames: int = 5, url: str | None = None) -> list[int | None]:
+        """The source's frame numbers that the maintainer sees. Fails the test when nothing is decoded."""
+        command = [sys.executable, str(TOOLS / "watch.py"), url or self.url, "--frames", str(frames), "--retry", "5"]
+        done = self.maintainer.run(command, timeout=40, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        numbers: list[int | None] = json.loads(done.stdout.splitlines()[-1])["numbers"]
+        return numbers
