@@ -1,0 +1,401 @@
+#!/usr/bin/python
+"""Writes the maintainers' grants into headscale's policy and leaves every rule of its owner where it stands."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: sightglass_headscale_policy
+short_description: Grant the capability to watch in headscale's policy
+description:
+  - Reads the policy of a headscale 0.29 in database mode, replaces the grants of one capability, has headscale check
+    the result against its live users and nodes, and writes it.
+  - A grant is this module's own when the capability is all that its C(app) holds. Grants have no name, and no comment
+    survives a rewrite; the capability's name does, and a grant of it that the list lacks is just what must not stay.
+  - Grants, acls, tests and keys of others keep their order and their values.
+options:
+  url: {type: str, required: true, description: "Where headscale answers, such as https://vpn.example.com."}
+  api_key_file: {type: path, required: true, description: File on this host that holds an API key and nothing else.}
+  capability: {type: str, required: true, description: The capability's name.}
+  gateways: {type: list, elements: str, required: true, description: Tags of the gateways.}
+  maintainers:
+    type: list
+    elements: dict
+    required: true
+    description: Who may watch what. An empty list takes the capability from everybody.
+    options:
+      src: {type: list, elements: str, required: true, description: "Users (C(ann@), C(ann@example.com)) and groups."}
+      sites: {type: list, elements: str, required: true, description: "Sites by name, or C(*)."}
+      cameras: {type: list, elements: str, default: ["*"], description: "Cameras by name, or C(*)."}
+  ports: {type: list, elements: str, required: true, description: "Such as C(tcp:8554)."}
+  tests: {type: list, elements: dict, default: [], description: Entries for the policy's own C(tests).}
+author: Sightglass
+"""
+
+EXAMPLES = r"""
+- name: Let the maintainers watch
+  sightglass_headscale_policy:
+    url: https://vpn.example.com
+    api_key_file: /run/secrets/headscale-api-key
+    capability: sightglass.example/cap/view
+    gateways: ["tag:gateway"]
+    maintainers:
+      - {src: ["ann@example.com"], sites: ["*"]}
+    ports: ["tcp:8554"]
+"""
+
+RETURN = r"""
+grants: {type: list, elements: dict, returned: success, description: This module's grants as they stand in the policy.}
+"""
+
+_CAPABILITY = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+/[A-Za-z0-9/_-]+")
+_SITE = re.compile(r"\*|[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_CAMERA = re.compile(r"\*|[a-z0-9][a-z0-9_-]{0,31}")
+_PORT = re.compile(r"(tcp|udp):([1-9][0-9]{0,4})")
+_TAG = re.compile(r"tag:[A-Za-z][A-Za-z0-9-]*")
+_KEY = re.compile(r"[!-~]{8,512}")
+_LAST_PORT = 65535
+_ANSWER_BYTES = 16 << 20  # of the list of nodes; a policy is far below
+_TIMEOUT_S = 20
+
+Policy = dict[str, Any]
+Grant = dict[str, Any]
+
+
+class RefusedError(Exception):
+    """One sentence that says what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the policy shall grant. Made by `wish`, which checks it."""
+
+    capability: str
+    grants: tuple[Grant, ...]
+    tests: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Tailnet:
+    """Users and nodes as headscale lists them (GET user, GET node)."""
+
+    users: tuple[dict[str, Any], ...]
+    nodes: tuple[dict[str, Any], ...]
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """The users that headscale would take `name` for: it grants nothing, and says nothing, unless there is one."""
+        bare = name.removesuffix("@")
+        provided = [user for user in self.users if bare and user.get("providerId") == bare]
+        return provided or [user for user in self.users if bare and bare in (user.get("name"), user.get("email"))]
+
+    def has_device(self, name: str) -> bool:
+        """Whether a node is a user's of this name. A tagged node is nobody's."""
+        ids = {user["id"] for user in self.named(name)}
+        return any(not node.get("tags") and (node.get("user") or {}).get("id") in ids for node in self.nodes)
+
+    def has_tag(self, tag: str) -> bool:
+        """Whether a node carries the tag."""
+        return any(tag in (node.get("tags") or []) for node in self.nodes)
+
+
+def wish(
+    capability: str,
+    gateways: list[str],
+    maintainers: list[dict[str, Any]],
+    ports: list[str],
+    tests: list[dict[str, Any]],
+) -> Wish:
+    """Grants for these maintainers, one for each entry. RefusedError when a value could grant more than it says."""
+    if not _CAPABILITY.fullmatch(capability):
+        raise RefusedError(f"capability must be DOMAIN/PATH without a wildcard, not {capability!r}")
+    _each("gateways", gateways, _TAG, "a tag such as tag:gateway")
+    _each("ports", ports, _PORT, "tcp:PORT or udp:PORT")
+    for port in ports:
+        if int(port.partition(":")[2]) > _LAST_PORT:
+            raise RefusedError(f"ports must be at most {_LAST_PORT}, not {port!r}")
+    grants = []
+    for entry in maintainers:
+        for src in entry["src"]:
+            if not (src.startswith("group:") or "@" in src) or "*" in src:
+                raise RefusedError(
+                    f"maintainers: src must be a user (name@ or an address) or a group, not {src!r}: "
+                    "whoever may watch is named"
+                )
+        _each("maintainers: src", entry["src"], re.compile(r".+"), "a user or a group")
+        sites, cameras = entry["sites"], entry.get("cameras") or ["*"]
+        _each("maintainers: sites", sites, _SITE, "a site's name or *")
+        _each("maintainers: cameras", cameras, _CAMERA, "a camera's name or *")
+        grants.append(
+            {
+                "src": list(entry["src"]),
+                "dst": list(gateways),
+                "ip": list(ports),
+                "app": {capability: [{"sites": list(sites), "cameras": list(cameras)}]},
+            }
+        )
+    return Wish(capability, tuple(grants), tuple(tests))
+
+
+def _each(field: str, values: list[str], form: re.Pattern[str], rule: str) -> None:
+    if not values:
+        raise RefusedError(f"{field} must name at least one")
+    for value in values:
+        if not form.fullmatch(value):
+            raise RefusedError(f"{field} must be {rule}, not {value!r}")
+
+
+def parse(text: str) -> Policy:
+    """The policy as headscale stores it. RefusedError where a rewrite would lose something or headscale would allow all."""
+    if not text.strip():
+        raise RefusedError(
+            "headscale's policy is empty, which allows everything to everybody: set one of your own first"
+        )
+    try:
+        policy = json.loads(text, object_pairs_hook=_pairs)
+    except json.JSONDecodeError as error:
+        raise RefusedError(
+            f"headscale's policy holds comments or trailing commas (line {error.lineno}), which this release cannot "
+            "keep; the next release keeps comments; until then store it as plain JSON"
+        ) from None
+    if not isinstance(policy, dict):
+        raise RefusedError("headscale's policy is no JSON object")
+    if policy.get("acls") is None and policy.get("grants") is None:
+        raise RefusedError(
+            "headscale's policy has neither acls nor grants, which allows everything to everybody: "
+            'write {"grants": []} or rules of your own first'
+        )
+    for key in ("grants", "acls", "tests"):
+        listed = policy.get(key)
+        if listed is not None and not (isinstance(listed, list) and all(isinstance(rule, dict) for rule in listed)):
+            raise RefusedError(f"headscale's policy: {key} is no list of objects")
+    return policy
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise RefusedError(
+            "headscale's policy names a key twice in one object, and a rewrite would lose one of the two"
+        )
+    return found
+
+
+def own(grant: Grant, capability: str) -> bool:
+    """Whether this grant is for the capability alone. RefusedError when it carries it beside something else."""
+    apps = grant.get("app") or {}
+    if capability not in apps:
+        return False
+    if len(apps) > 1 or set(grant) - {"src", "dst", "ip", "app"}:
+        raise RefusedError(
+            f"a grant of the policy holds {capability} beside other rules (src {', '.join(grant.get('src') or [])}): "
+            "take it out of there, so that this list alone says who may watch"
+        )
+    return True
+
+
+def accepts(grant: Grant) -> list[dict[str, Any]]:
+    """The tests that state what a grant's `ip` opens: one for each source, gateway and protocol.
+
+    The protocol is said: without one, headscale tries icmp too, and a grant of icmp:* answers for every port.
+    """
+    tests = []
+    for src in grant.get("src") or []:
+        for dst in grant.get("dst") or []:
+            for proto in ("tcp", "udp"):
+                ports = [port.partition(":")[2] for port in grant.get("ip") or [] if port.startswith(f"{proto}:")]
+                if ports:
+                    tests.append({"src": src, "proto": proto, "accept": [f"{dst}:{port}" for port in ports]})
+    return tests
+
+
+def merge(policy: Policy, wanted: Wish, tailnet: Tailnet) -> Policy:
+    """A new policy: own grants and their tests replaced, where the first of them stood; all else kept in order."""
+    old = policy.get("grants") or []
+    mine = [grant for grant in old if own(grant, wanted.capability)]
+    stale = [test for grant in mine for test in accepts(grant)]
+    groups = policy.get("groups") or {}
+    fresh = [
+        test
+        for grant in wanted.grants
+        for test in accepts(grant)
+        # headscale fails a test whose source or destination has no device yet.
+        if any(tailnet.has_device(name) for name in members(test["src"], groups))
+        and tailnet.has_tag(test["accept"][0].rpartition(":")[0])
+    ]
+    after = dict(policy)
+    if wanted.grants or mine:
+        after["grants"] = _replace(old, mine, list(wanted.grants))
+    tests = policy.get("tests") or []
+    kept = _replace(tests, [test for test in tests if test in stale or test in fresh], _unique(fresh))
+    kept += [test for test in _unique(list(wanted.tests)) if test not in kept]
+    if kept or "tests" in policy:
+        after["tests"] = kept
+    return after
+
+
+def _replace(rules: list[Any], mine: list[Any], fresh: list[Any]) -> list[Any]:
+    first = next((index for index, rule in enumerate(rules) if rule in mine), len(rules))
+    others = [rule for rule in rules[first:] if rule not in mine]
+    return [*rules[:first], *fresh, *others]
+
+
+def _unique(rules: list[Any]) -> list[Any]:
+    return [rule for index, rule in enumerate(rules) if rule not in rules[:index]]
+
+
+def members(src: str, groups: dict[str, list[str]]) -> list[str]:
+    """The users that a source of a grant stands for."""
+    return groups.get(src, []) if src.startswith("group:") else [src]
+
+
+def check_users(policy: Policy, wanted: Wish, tailnet: Tailnet) -> None:
+    """RefusedError when a maintainer is not exactly one user: headscale says nothing and grants nothing to them."""
+    groups = policy.get("groups") or {}
+    for src in _unique([src for grant in wanted.grants for src in grant["src"]]):
+        if src.startswith("group:") and src not in groups:
+            raise RefusedError(f"maintainers: the policy has no group {src!r}")
+        for name in members(src, groups):
+            found = tailnet.named(name)
+            if len(found) != 1:
+                where = f" of {src}" if name != src else ""
+                raise RefusedError(f"maintainers: headscale has {len(found) or 'no'} user for {name!r}{where}, not one")
+
+
+def dump(policy: Policy) -> str:
+    """The text that is stored."""
+    return json.dumps(policy, indent=2, ensure_ascii=False) + "\n"
+
+
+class Headscale:
+    """headscale's HTTP API, with a key that stays out of every message. OSError and RefusedError when it does not answer."""
+
+    def __init__(self, url: str, key_file: Path) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            raise RefusedError("url must be http://HOST or https://HOST, with a port and a path if need be")
+        self._parts = parts
+        try:
+            self._key = key_file.read_text().strip()
+        except OSError as error:
+            raise RefusedError(f"api_key_file {str(key_file)!r} cannot be read: {error.strerror}") from None
+        if not _KEY.fullmatch(self._key):
+            raise RefusedError(f"api_key_file {str(key_file)!r} must hold an API key and nothing else")
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """One request to /api/v1. No redirect is followed: the key would go along."""
+        kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
+        connection = kind(str(self._parts.hostname), self._parts.port, timeout=_TIMEOUT_S)
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        try:
+            data = json.dumps(body) if body is not None else None
+            connection.request(method, f"{self._parts.path.rstrip('/')}/api/v1/{path}", data, headers)
+            answer = connection.getresponse()
+            text = answer.read(_ANSWER_BYTES).decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            raise RefusedError(f"headscale does not answer to {method} {path}: {error}") from None
+        finally:
+            connection.close()
+        if answer.status == http.HTTPStatus.UNAUTHORIZED:
+            raise RefusedError("headscale refuses the API key: it is wrong or has expired")
+        if answer.status != http.HTTPStatus.OK:
+            raise RefusedError(f"headscale refuses {method} {path}: {_said(text) or answer.status}")
+        try:
+            result: dict[str, Any] = json.loads(text or "{}")
+        except json.JSONDecodeError:
+            raise RefusedError(
+                f"url answers {method} {path} with something that is not JSON: is it headscale?"
+            ) from None
+        return result
+
+    def policy(self) -> str:
+        """The stored text."""
+        return str(self.call("GET", "policy").get("policy", ""))
+
+    def tailnet(self) -> Tailnet:
+        """Its users and nodes."""
+        users, nodes = self.call("GET", "user").get("users"), self.call("GET", "node").get("nodes")
+        return Tailnet(tuple(users or ()), tuple(nodes or ()))
+
+
+def _said(text: str) -> str:
+    try:
+        message = str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        message = text
+    return " ".join(message.split())[:500]
+
+
+def apply(server: Headscale, wanted: Wish, dry: bool) -> tuple[Policy, Policy]:
+    """Returns the policy before and after. Writes nothing when they are equal or when `dry`."""
+    text = server.policy()
+    before = parse(text)
+    tailnet = server.tailnet()
+    check_users(before, wanted, tailnet)
+    after = merge(before, wanted, tailnet)
+    if after == before:
+        return before, after
+    # Also when dry: it runs the policy's tests against the live nodes and stores nothing.
+    server.call("POST", "policy/check", {"policy": dump(after)})
+    if dry:
+        return before, after
+    # headscale 0.29 has no ETag. What somebody wrote while this ran would be lost without a word.
+    if server.policy() != text:
+        raise RefusedError("headscale's policy changed while this ran: nothing was written, run it again")
+    server.call("PUT", "policy", {"policy": dump(after)})
+    if parse(server.policy()) != after:
+        raise RefusedError("headscale's policy is not what was written: somebody else writes it too, run it again")
+    return before, after
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "url": {"type": "str", "required": True},
+            "api_key_file": {"type": "path", "required": True, "no_log": False},
+            "capability": {"type": "str", "required": True},
+            "gateways": {"type": "list", "elements": "str", "required": True},
+            "maintainers": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "src": {"type": "list", "elements": "str", "required": True},
+                    "sites": {"type": "list", "elements": "str", "required": True},
+                    "cameras": {"type": "list", "elements": "str", "default": ["*"]},
+                },
+            },
+            "ports": {"type": "list", "elements": "str", "required": True},
+            "tests": {"type": "list", "elements": "dict", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    try:
+        wanted = wish(*(given[name] for name in ("capability", "gateways", "maintainers", "ports", "tests")))
+        server = Headscale(given["url"], Path(given["api_key_file"]))
+        before, after = apply(server, wanted, module.check_mode)
+    except RefusedError as refusal:
+        module.fail_json(msg=str(refusal))
+    module.exit_json(
+        changed=before != after,
+        grants=[grant for grant in after.get("grants") or [] if own(grant, wanted.capability)],
+        diff={
+            "before": dump(before),
+            "after": dump(after),
+            "before_header": "headscale's policy",
+            "after_header": "headscale's policy",
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
