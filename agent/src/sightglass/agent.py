@@ -64,6 +64,11 @@ LIVE_S = 3.0
 BLANK_S = 0.5
 _ASKED = frozenset({"opening", "cause", "disabled", "enabled"})
 """Events that somebody asked for, and that carry who and why; a disabled window's cause and mark carry the same."""
+_LOST = {
+    "shutter-lost": "the shutter has ended",
+    "feed-lost": "the feed has ended",
+    "server-lost": "the stream server has ended",
+}
 NOBODY = Subject((), Purpose.ALIGNMENT, frozenset(), None)
 
 
@@ -339,19 +344,26 @@ class Agent:
             return Gone() if self._gone() else None
         if live is None or state in (State.CLOSED, State.DISABLED):
             return None
-        if live.lost is not None:
-            return End(live.lost)
-        if self.feed.lost:
-            return End("feed-lost", "the feed has ended")
+        lost = live.lost or self._lost_part(state)
+        if lost is not None:
+            return End(lost, _LOST[lost])
         if state is State.OPENING:
             return Ready() if self._published(live) else None
-        if not units.populated("sightglass-mediamtx.service"):
-            return End("server-lost", "the stream server has ended")
         vpn = self.observer.vpn()
         if vpn is not None and vpn.own != live.own:
             return End("vpn-address-changed", "the gateway's VPN address has changed")
         if live.joins.look(self.observer.connected, self.config.ports.rtsp):
             self.machine, _ = step(self.machine, Watched(), clock.boottime())
+        return None
+
+    def _lost_part(self, state: State) -> str | None:
+        # A shutter that ends takes the others with it: it is named first, whoever is noticed first.
+        if state is not State.OPENING and not units.populated("sightglass-shutter.service"):
+            return "shutter-lost"
+        if self.feed.lost:
+            return "feed-lost"
+        if state is not State.OPENING and not units.populated("sightglass-mediamtx.service"):
+            return "server-lost"
         return None
 
     def _published(self, live: Live) -> bool:

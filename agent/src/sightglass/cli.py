@@ -1,0 +1,231 @@
+"""`sightglass`: what a person on the gateway types. Standard library only, so that it answers at once.
+
+Exit codes: 0 done, 1 a check found a problem, 2 wrong usage, 3 refused (one line: the rule and a sentence), 4 no agent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import secrets
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+SOCKET = "/run/sightglass-agent.sock"
+ANSWER_S = 40
+
+
+class Refused(Exception):  # noqa: N818 - the project's word for it
+    """The agent said no."""
+
+
+class _Unix(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("agent", timeout=ANSWER_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb."""
+    arguments = _parser().parse_args(argv)
+    verb: Callable[[argparse.Namespace], int] = arguments.verb
+    try:
+        return verb(arguments)
+    except Refused as refused:
+        sys.stderr.write(f"{refused}\n")
+        return 3
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        sys.stderr.write(f"no answer from the agent at {arguments.socket}: {_plain(why)}\n")
+        return 4
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sightglass", description="Maintenance windows of this gateway.")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="the agent's answer as it is")
+    common.add_argument("--socket", default=SOCKET, metavar="PATH", help="of the agent")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    def add(name: str, method: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        made = verbs.add_parser(name, parents=[common], help=text)
+        made.set_defaults(verb=method)
+        return made
+
+    add("status", _status, "what is open, and what was last")
+    opening = add("open", _open, "open a window")
+    opening.add_argument("--camera", action="append", required=True, dest="cameras", metavar="NAME")
+    opening.add_argument("--minutes", type=int, metavar="N", help="default: the site's")
+    opening.add_argument("--reason", required=True, help="5 to 200 characters")
+    opening.add_argument("--purpose", choices=("alignment", "debug"), default="alignment")
+    opening.add_argument("--viewer", action="append", default=[], dest="viewers", metavar="LOGIN")
+    opening.add_argument("--request-id", metavar="ID", help="the same id again changes nothing")
+    opening.add_argument("--claimed-name", metavar="NAME", help="recorded as claimed")
+    closing = add("close", _close, "close the window")
+    closing.add_argument("--window", metavar="ID")
+    closing.add_argument("--reason")
+    for name, text in (("disable", "close, and refuse windows from now on"), ("enable", "allow windows again")):
+        add(name, _switch, text).add_argument("--reason", required=True, help="5 to 200 characters")
+        verbs.choices[name].set_defaults(switch=name)
+    asked = add("guards", _guards, "what each guard says of opening now")
+    asked.add_argument("--camera", action="append", default=[], dest="cameras", metavar="NAME")
+    asked.add_argument("--purpose", choices=("alignment", "debug"), default="alignment")
+    receipts = verbs.add_parser("receipts", help="the record")
+    of = receipts.add_subparsers(required=True, metavar="show|verify|export")
+    shown = of.add_parser("show", parents=[common], help="the events")
+    shown.add_argument("--after", type=int, default=0, metavar="N")
+    shown.set_defaults(verb=_receipts)
+    exported = of.add_parser("export", parents=[common], help="every event as JSON")
+    # Not by a default of `json`: the verbs share that option, and its default with it.
+    exported.set_defaults(verb=_export, after=0)
+    verified = of.add_parser("verify", parents=[common], help="whether the chain is whole")
+    verified.add_argument("--dir", type=Path, metavar="DIR", help="check a copy instead: chain.jsonl and personal/")
+    verified.set_defaults(verb=_verify)
+    return parser
+
+
+def _ask(arguments: argparse.Namespace, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """One question. Raises Refused with the rule and its sentence."""
+    connection = _Unix(arguments.socket)
+    try:
+        text = None if body is None else json.dumps(body)
+        connection.request(method, path, text, {} if text is None else {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+    finally:
+        connection.close()
+    if not isinstance(answer, dict):
+        raise ValueError("its answer is no object")  # noqa: TRY004 - a fault of the other side
+    if response.status >= 400:
+        raise Refused(_plain(f"refused ({answer.get('code', response.status)}): {answer.get('message', '')}"))
+    return answer
+
+
+def _show(arguments: argparse.Namespace, answer: dict[str, Any], lines: list[str]) -> int:
+    print(json.dumps(answer, indent=2) if arguments.json else "\n".join(map(_plain, lines)))
+    return 0
+
+
+def _plain(text: str) -> str:
+    # A name or reason must not write lines of its own, nor move the cursor.
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    status = _ask(arguments, "GET", "/v1/status")
+    lines = [f"{status['site']}: {status['state']}"]
+    if status["disabled"] is not None:
+        mark = status["disabled"]
+        lines.append(f"  disabled by {mark.get('user', '?')} at {mark.get('at', '?')}: {mark.get('reason', '?')}")
+    if status["window"] is not None:
+        lines += _window(status["window"])
+    elif status["last"] is not None:
+        lines.append(f"  last window {status['last']['id']}: {status['last']['cause']}")
+    return _show(arguments, status, lines)
+
+
+def _open(arguments: argparse.Namespace) -> int:
+    body = {
+        "request_id": arguments.request_id or f"cli-{secrets.token_hex(8)}",
+        "cameras": arguments.cameras,
+        "minutes": arguments.minutes,
+        "reason": arguments.reason,
+        "purpose": arguments.purpose,
+        "viewers": arguments.viewers,
+        "claimed_name": arguments.claimed_name,
+    }
+    window = _ask(arguments, "POST", "/v1/windows", body)
+    return _show(arguments, window, [f"window {window['id']}: {window['state']}", *_window(window)])
+
+
+def _close(arguments: argparse.Namespace) -> int:
+    body = {"window": arguments.window, "reason": arguments.reason}
+    window = _ask(arguments, "POST", "/v1/windows/close", body)
+    return _show(arguments, window, [f"window {window['id']}: {window['state']} ({window['cause']})"])
+
+
+def _switch(arguments: argparse.Namespace) -> int:
+    status = _ask(arguments, "POST", f"/v1/{arguments.switch}", {"reason": arguments.reason})
+    return _show(arguments, status, [f"{status['site']}: {status['state']}"])
+
+
+def _guards(arguments: argparse.Namespace) -> int:
+    query = urlencode([("purpose", arguments.purpose), *(("camera", camera) for camera in arguments.cameras)])
+    answer = _ask(arguments, "GET", f"/v1/guards?{query}")
+    lines = [f"{guard['outcome']:<8}{guard['name']:<10}{guard['why']}" for guard in answer["guards"]]
+    _show(arguments, answer, lines)
+    return 0 if all(guard["outcome"] == "pass" for guard in answer["guards"]) else 1
+
+
+def _receipts(arguments: argparse.Namespace) -> int:
+    events: list[dict[str, Any]] = []
+    after = arguments.after
+    while True:
+        answer = _ask(arguments, "GET", f"/v1/receipts?after={after}&limit=500")
+        events += answer["events"]
+        if len(answer["events"]) < 500:
+            break
+        after = events[-1]["n"]
+    lines = [_event(event) for event in events]
+    return _show(arguments, {"events": events, "chain": answer["chain"]}, lines)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    arguments.json = True
+    return _receipts(arguments)
+
+
+def _event(event: dict[str, Any]) -> str:
+    who = event.get("who") or {}
+    person = who.get("user", "")
+    said = {**event["data"], **({"reason": who["reason"]} if who.get("reason") else {})}
+    fields = " ".join(f"{name}={value}" for name, value in said.items() if value not in (None, ""))
+    return (
+        f"{event['n']:>5}  {event['at'][:23]}Z  {event['window'] or '-':<14}  {event['event']:<9}  {person}  {fields}"
+    )
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    if arguments.dir is not None:
+        from sightglass.store import verify
+
+        report = verify(arguments.dir)
+        problems = [{"name": p.name, "line": p.line, "why": p.why} for p in report.problems]
+        answer: dict[str, Any] = {
+            "ok": report.ok,
+            "events": report.events,
+            "expired": report.expired,
+            "problems": problems,
+        }
+    else:
+        answer = _ask(arguments, "GET", "/v1/receipts/verify")
+    if answer["ok"]:
+        lines = [f"the chain is whole: {answer['events']} events"]
+    else:
+        lines = [f"{problem['name']}: {problem['why']}" for problem in answer["problems"]]
+    _show(arguments, answer, lines)
+    return 0 if answer["ok"] else 1
+
+
+def _window(window: dict[str, Any]) -> list[str]:
+    lines = [
+        f"  cameras   {', '.join(window['cameras'])} ({window['purpose']})",
+        f"  until     {window['deadline']} (at the site {window['site_deadline']})",
+        *(f"  watch     {url}" for url in window["urls"].values()),
+        *(f"  viewer    {v['user']} on {v['node']}{' (watching)' if v['watching'] else ''}" for v in window["viewers"]),
+    ]
+    return [*lines, f"  {window['state']}: {window['why']}"] if window.get("why") else lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())
