@@ -1,0 +1,276 @@
+#!/usr/bin/python3
+"""Opens, closes and shows a gateway's maintenance window; speaks to the agent's socket with nothing but Python."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: sightglass_window
+short_description: Open, close or show a maintenance window on a gateway
+description:
+  - Asks the gateway's agent over its unix socket. The agent alone decides, and keeps the record.
+  - A refusal fails with one line, C(refused (rule): sentence); then nothing was changed.
+  - Runs with the gateway's own Python and nothing else.
+options:
+  state:
+    description:
+      - C(open) opens a window, C(closed) closes whatever is open, C(status) only looks.
+    type: str
+    choices: [open, closed, status]
+    default: status
+  request_id:
+    description:
+      - Made by the caller, 8 to 64 characters of letters, digits, dot, hyphen and underscore. Required to open.
+      - Repeating it changes nothing, so an answer that was lost may be asked for again.
+    type: str
+  cameras:
+    description: Configured names, 1 to 4 of them. Required to open.
+    type: list
+    elements: str
+  reason:
+    description: Why, in 5 to 200 printable characters. Required to open; kept in the record.
+    type: str
+  minutes:
+    description: How long. Without it the site's default.
+    type: int
+  purpose:
+    description: What the lane must be for it. C(debug) also allows an occupied lane.
+    type: str
+    choices: [alignment, debug]
+    default: alignment
+  viewers:
+    description: Login names; only these entitled viewers are let through. Without it every entitled one.
+    type: list
+    elements: str
+    default: []
+  claimed_name:
+    description: Who asks, as the caller says. Recorded beside what the kernel says.
+    type: str
+  window:
+    description: To close only this window, by its id.
+    type: str
+  socket:
+    description: The agent's socket.
+    type: path
+    default: /run/sightglass-agent.sock
+  timeout:
+    description: Seconds to wait for one answer of the agent.
+    type: int
+    default: 45
+attributes:
+  check_mode:
+    description: To open, asks the agent's guards and fails as the opening would, but for the site's ceiling of minutes.
+    support: full
+  diff_mode:
+    description: Shows the window's state before and after.
+    support: full
+author:
+  - Sightglass maintainers (@sightglass)
+"""
+
+EXAMPLES = r"""
+- name: Open a window of a quarter of an hour
+  sightglass_window:
+    state: open
+    request_id: ops-20261123-0001
+    cameras: [cam1]
+    minutes: 15
+    reason: Plates unread since Monday
+
+- name: Look whether a window could be opened now
+  sightglass_window:
+    state: open
+    request_id: ops-20261123-0002
+    cameras: [cam1]
+    reason: Plates unread since Monday
+  check_mode: true
+
+- name: Close it
+  sightglass_window:
+    state: closed
+    reason: The camera is straight again
+"""
+
+RETURN = r"""
+state:
+  description: The gateway's state, C(closed), C(opening), C(open), C(suspended), C(closing) or C(disabled).
+  returned: success
+  type: str
+  sample: open
+window:
+  description: >-
+    The window: the one that is open, else the newest closed one, else null. Times are ISO 8601 in UTC, C(site_deadline)
+    in the site's own time.
+  returned: success
+  type: dict
+  sample: {id: w-0123456789ab, urls: {cam1: "rtsp://100.64.0.1:8554/cam1"}, deadline: "2026-11-23T05:30:00+00:00"}
+status:
+  description: What the agent says about the gateway.
+  returned: when state is C(status)
+  type: dict
+guards:
+  description: What every guard says now.
+  returned: in check mode, when a window would be opened
+  type: list
+  elements: dict
+refused:
+  description: The rule's name.
+  returned: when the agent refuses
+  type: str
+  sample: guard-lane
+"""
+
+import http.client  # noqa: E402 - Ansible wants the documentation first
+import json  # noqa: E402
+import socket  # noqa: E402
+from collections.abc import Mapping  # noqa: E402
+from typing import Any  # noqa: E402
+from urllib.parse import urlencode  # noqa: E402
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["open", "closed", "status"], "default": "status"},
+    "request_id": {"type": "str"},
+    "cameras": {"type": "list", "elements": "str"},
+    "reason": {"type": "str"},
+    "minutes": {"type": "int"},
+    "purpose": {"type": "str", "choices": ["alignment", "debug"], "default": "alignment"},
+    "viewers": {"type": "list", "elements": "str", "default": []},
+    "claimed_name": {"type": "str"},
+    "window": {"type": "str"},
+    "socket": {"type": "path", "default": "/run/sightglass-agent.sock"},
+    "timeout": {"type": "int", "default": 45},
+}
+_MAX_ANSWER = 1 << 20
+
+
+class Refused(Exception):  # noqa: N818 - the project's word for it
+    """The agent said no, or nothing; `code` is the rule's name."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"refused ({code}): {' '.join(message.split())}")
+        self.code = code
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("agent", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Agent:
+    """The agent's interface at one unix socket; `timeout` in seconds bounds each answer."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        self._path, self._timeout = path, timeout
+
+    def ask(self, method: str, route: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """One request. Raises Refused with the agent's rule, or `no-agent` when it gives no answer."""
+        connection = _Connection(self._path, self._timeout)
+        try:
+            text = None if body is None else json.dumps(body)
+            connection.request(method, route, text, {"Content-Type": "application/json"} if text else {})
+            answer = connection.getresponse()
+            found = json.loads(answer.read(_MAX_ANSWER))
+        except PermissionError:
+            raise Refused("not-an-operator", f"this account may not use {self._path}") from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise Refused("no-agent", f"{self._path} gives no answer: {error or type(error).__name__}") from None
+        finally:
+            connection.close()
+        if not isinstance(found, dict):
+            raise Refused("no-agent", f"{self._path} gives an answer that is no object")
+        if answer.status != 200:
+            raise Refused(str(found.get("code", answer.status)), str(found.get("message", "no reason was given")))
+        return found
+
+
+def run(agent: Agent, wanted: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
+    """The module's result, as RETURN describes it. `wanted` are the options by name. Raises Refused."""
+    before = agent.ask("GET", "/v1/status")
+    if wanted["state"] == "open":
+        return _open(agent, wanted, before, check=check)
+    if wanted["state"] == "closed":
+        return _close(agent, wanted, before, check=check)
+    return {"changed": False, "state": before["state"], "window": _window(before), "status": before}
+
+
+def _open(agent: Agent, wanted: Mapping[str, Any], before: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
+    current = before["window"]
+    known = current is not None and current["request_id"] == wanted["request_id"]
+    if check and not known:
+        if before["state"] == "disabled":
+            raise Refused("disabled", "windows are disabled on this gateway")
+        if current is not None:
+            raise Refused("second-window", f"{current['id']} is {before['state']} already")
+        query = urlencode([*(("camera", name) for name in wanted["cameras"]), ("purpose", wanted["purpose"])])
+        guards = agent.ask("GET", f"/v1/guards?{query}")["guards"]
+        for guard in guards:
+            if guard["outcome"] != "pass":
+                raise Refused(f"guard-{guard['name']}", guard["why"])
+        return _result(before, "open", _window(before), True, guards=guards)
+    if check:
+        return _result(before, before["state"], current, False)
+    names = ("request_id", "cameras", "minutes", "reason", "purpose", "viewers", "claimed_name")
+    window = agent.ask("POST", "/v1/windows", {name: wanted[name] for name in names})
+    if window["state"] == "closed":
+        # The agent answers a known request id with its window, whatever became of it.
+        cause = window.get("cause") or "closed"
+        raise Refused(
+            "ended", f"request_id: the window of {wanted['request_id']!r} has ended ({cause}), make a new one"
+        )
+    return _result(before, window["state"], window, not known)
+
+
+def _close(agent: Agent, wanted: Mapping[str, Any], before: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
+    current, only = before["window"], wanted["window"]
+    if current is None and only is None:
+        return _result(before, before["state"], _window(before), False)
+    if check:
+        if only is not None and (_window(before) or {}).get("id") != only:
+            raise Refused("unknown-window", f"window: {only!r} is not open here")
+        return _result(before, "closed", _window(before), current is not None)
+    window = agent.ask("POST", "/v1/windows/close", {"window": only, "reason": wanted["reason"]})
+    return _result(before, window["state"], window, current is not None)
+
+
+def _window(status: Mapping[str, Any]) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = status["window"] or status["last"]
+    return found
+
+
+def _result(
+    before: Mapping[str, Any], state: str, window: Mapping[str, Any] | None, changed: bool, **more: Any
+) -> dict[str, Any]:
+    shown = {"before": _shown(before["state"], before["window"]), "after": _shown(state, window if changed else None)}
+    return {"changed": changed, "state": state, "window": window, "diff": shown if changed else {}, **more}
+
+
+def _shown(state: str, window: Mapping[str, Any] | None) -> dict[str, Any]:
+    if window is None or state == "closed":
+        return {"state": state}
+    return {"state": state, **{name: window.get(name) for name in ("id", "cameras", "purpose", "deadline")}}
+
+
+def main() -> None:
+    """What Ansible runs."""
+    module = AnsibleModule(
+        argument_spec=ARGUMENTS,
+        required_if=[("state", "open", ("request_id", "cameras", "reason"))],
+        supports_check_mode=True,
+    )
+    try:
+        result = run(Agent(module.params["socket"], module.params["timeout"]), module.params, check=module.check_mode)
+    except Refused as refused:
+        module.fail_json(msg=str(refused), refused=refused.code)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""The module sightglass_window against a socket that answers as the agent does."""
+
+from __future__ import annotations
+
+import http.server
+import importlib.util
+import json
+import socketserver
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+FILE = Path(__file__).parents[2] / "ansible" / "playbooks" / "library" / "sightglass_window.py"
+CHAIN = {"n": 7, "hash": "ab" * 32}
+WINDOW = {
+    "id": "w-0123456789ab", "request_id": "request-1", "state": "open", "purpose": "alignment", "cameras": ["cam1"],
+    "minutes": 30, "opened_at": "2026-11-23T05:00:00+00:00", "deadline": "2026-11-23T05:30:00+00:00",
+    "site_deadline": "2026-11-23T06:30:00+01:00", "remaining_s": 1800.0, "urls": {"cam1": "rtsp://100.64.0.1:8554/cam1"},
+    "viewers": [], "cause": None, "why": None,
+}  # fmt: skip
+ENDED = {**WINDOW, "state": "closed", "cause": "closed", "urls": {}}
+WANTED = {
+    "state": "open", "request_id": "request-1", "cameras": ["cam1"], "reason": "the test asks", "minutes": None,
+    "purpose": "alignment", "viewers": [], "claimed_name": None, "window": None,
+}  # fmt: skip
+
+
+def _load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("sightglass_window", FILE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+module = _load()
+
+
+class FakeAgent:
+    """Answers from a table of routes and remembers what was asked."""
+
+    def __init__(self, path: Path) -> None:
+        self.asked: list[tuple[str, str, dict[str, Any] | None]] = []
+        self.routes: dict[tuple[str, str], tuple[int, Any]] = {}
+        self.path = str(path)
+        agent = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def address_string(self) -> str:
+                return "unix"
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                self._answer(None)
+
+            def do_POST(self) -> None:
+                self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+            def _answer(self, body: dict[str, Any] | None) -> None:
+                agent.asked.append((self.command, self.path, body))
+                code, fields = agent.routes.get(
+                    (self.command, self.path), (404, {"code": "none", "message": self.path})
+                )
+                raw = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
+                self.send_response(code)
+                self.send_header("Content-Length", str(len(raw)))
+                self.end_headers()
+                self.wfile.write(raw)
+
+        self.server = socketserver.ThreadingUnixStreamServer(self.path, Handler)
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def status(self, state: str, window: dict[str, Any] | None = None, last: dict[str, Any] | None = None) -> None:
+        """What GET /v1/status answers."""
+        fields = {"site": "gw1", "state": state, "window": window, "last": last, "disabled": None, "version": "0.1.0"}
+        self.routes["GET", "/v1/status"] = (200, {**fields, "chain": CHAIN})
+
+    def run(self, *, check: bool = False, **options: Any) -> dict[str, Any]:
+        """The module's result."""
+        found: dict[str, Any] = module.run(module.Agent(self.path, 5), {**WANTED, **options}, check=check)
+        return found
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[FakeAgent]:
+    """A socket with a closed gateway behind it."""
+    found = FakeAgent(tmp_path / "agent.sock")
+    found.status("closed")
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+
+
+@pytest.mark.requirement("U1")
+def test_opens(agent: FakeAgent) -> None:
+    """An opening is a change, with the window before and after as its diff."""
+    agent.routes["POST", "/v1/windows"] = (200, {**WINDOW, "chain": CHAIN})
+    result = agent.run()
+    assert (result["changed"], result["state"], result["window"]["id"]) == (True, "open", WINDOW["id"])
+    assert result["diff"]["before"] == {"state": "closed"}
+    assert result["diff"]["after"]["deadline"] == WINDOW["deadline"]
+    names = {"request_id", "cameras", "minutes", "reason", "purpose", "viewers", "claimed_name"}
+    assert agent.asked[-1][2] == {name: WANTED[name] for name in names}
+
+
+@pytest.mark.requirement("U1")
+def test_repeating_a_request_id_is_no_change(agent: FakeAgent) -> None:
+    """The same request while its window is open changes nothing and gives the same window."""
+    agent.status("open", WINDOW)
+    agent.routes["POST", "/v1/windows"] = (200, {**WINDOW, "chain": CHAIN})
+    result = agent.run()
+    assert (result["changed"], result["diff"], result["window"]["id"]) == (False, {}, WINDOW["id"])
+
+
+@pytest.mark.requirement("U1")
+def test_a_request_whose_window_has_ended_fails(agent: FakeAgent) -> None:
+    """Success would say that a window is open."""
+    agent.routes["POST", "/v1/windows"] = (200, {**ENDED, "chain": CHAIN})
+    with pytest.raises(module.Refused, match=r"^refused \(ended\): request_id: .*request-1.* has ended \(closed\)"):
+        agent.run()
+
+
+@pytest.mark.requirement("U1")
+@pytest.mark.requirement("O2")
+def test_a_refusal_is_one_line_with_its_rule(agent: FakeAgent) -> None:
+    """The agent's rule and sentence, on one line whatever the sentence holds."""
+    body = {"code": "guard-lane", "message": "lane1 is 'moving',\nsafe is idle", "chain": CHAIN}
+    agent.routes["POST", "/v1/windows"] = (409, body)
+    with pytest.raises(module.Refused) as refused:
+        agent.run()
+    assert str(refused.value) == "refused (guard-lane): lane1 is 'moving', safe is idle"
+    assert refused.value.code == "guard-lane"
+
+
+@pytest.mark.requirement("U1")
+def test_check_mode_asks_the_guards_and_nothing_more(agent: FakeAgent) -> None:
+    """What would happen is said by the guards; nothing is posted."""
+    route = ("GET", "/v1/guards?camera=cam1&purpose=alignment")
+    guard = {"name": "lane", "outcome": "pass", "code": "", "why": "lane1 is 'idle'"}
+    agent.routes[route] = (200, {"guards": [guard], "chain": CHAIN})
+    assert agent.run(check=True)["changed"] is True
+    agent.routes[route] = (200, {"guards": [{**guard, "outcome": "unknown", "why": "no heartbeat"}], "chain": CHAIN})
+    with pytest.raises(module.Refused, match=r"^refused \(guard-lane\): no heartbeat$"):
+        agent.run(check=True)
+    assert {method for method, _, _ in agent.asked} == {"GET"}
+
+
+@pytest.mark.requirement("U1")
+def test_check_mode_knows_what_stands_in_the_way(agent: FakeAgent) -> None:
+    """A window that is open, or a disabled gateway, is said before any guard."""
+    agent.status("open", {**WINDOW, "request_id": "another-1"})
+    with pytest.raises(module.Refused, match=r"^refused \(second-window\)"):
+        agent.run(check=True)
+    agent.status("disabled")
+    with pytest.raises(module.Refused, match=r"^refused \(disabled\)"):
+        agent.run(check=True)
+
+
+@pytest.mark.requirement("U1")
+@pytest.mark.requirement("O5")
+def test_closes_once(agent: FakeAgent) -> None:
+    """Closing what is open is a change; closing what is closed is none and asks for nothing."""
+    agent.routes["POST", "/v1/windows/close"] = (200, {**ENDED, "chain": CHAIN})
+    agent.status("open", WINDOW)
+    assert agent.run(state="closed", check=True)["changed"] is True
+    assert agent.asked[-1][0] == "GET"
+    result = agent.run(state="closed", reason="it is done")
+    assert (result["changed"], result["state"], result["window"]["cause"]) == (True, "closed", "closed")
+    agent.status("closed", None, ENDED)
+    again = agent.run(state="closed")
+    assert (again["changed"], again["window"]["id"]) == (False, WINDOW["id"])
+    assert agent.asked[-1][0] == "GET"
+
+
+@pytest.mark.requirement("U1")
+def test_shows_the_status(agent: FakeAgent) -> None:
+    """Looking changes nothing; the newest window stands in for one that is open."""
+    agent.status("closed", None, ENDED)
+    result = agent.run(state="status")
+    assert (result["changed"], result["state"], result["window"]["id"]) == (False, "closed", WINDOW["id"])
+    assert result["status"]["chain"] == CHAIN
+
+
+@pytest.mark.requirement("U1")
+@pytest.mark.parametrize("answer", [b"", b"<html>", b"[]"])
+def test_nonsense_is_no_answer(agent: FakeAgent, answer: bytes) -> None:
+    """An answer that is no JSON object is refused as none."""
+    agent.routes["GET", "/v1/status"] = (200, answer)
+    with pytest.raises(module.Refused, match=r"^refused \(no-agent\): "):
+        agent.run()
+
+
+@pytest.mark.requirement("U1")
+def test_no_agent_is_one_sentence(tmp_path: Path) -> None:
+    """A socket that is not there, or that nobody serves, is said with its path."""
+    with pytest.raises(module.Refused, match=r"^refused \(no-agent\): .*absent\.sock gives no answer"):
+        module.run(module.Agent(str(tmp_path / "absent.sock"), 1), WANTED, check=False)
+
+
+@pytest.mark.requirement("U1")
+def test_documentation_and_arguments_agree() -> None:
+    """What `ansible-doc` shows is what the module takes."""
+    documented = yaml.safe_load(module.DOCUMENTATION)["options"]
+    shapes = {
+        name: {key: option[key] for key in ("type", "choices", "default", "elements") if key in option}
+        for name, option in documented.items()
+    }
+    assert shapes == module.ARGUMENTS
+    assert {play["sightglass_window"]["state"] for play in yaml.safe_load(module.EXAMPLES)} == {"open", "closed"}
