@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,7 +19,7 @@ from lab.headscale import DEFAULT_PUSH_DELAY_MS
 from lab.host import Host
 from lab.paths import CHECKOUT, LabError, state_of
 from lab.plan import MAX_GATEWAYS
-from lab.tailnet import addresses
+from lab.tailnet import addresses, can_reach
 
 _UP_S = 120
 
@@ -120,7 +121,7 @@ class Lab:
             raise LabError(f"{name} is a network namespace, not a machine that boots: only gateways do")
         return host
 
-    def _again(self, gateway: Host, act: Any) -> None:
+    def _again(self, gateway: Host, act: Callable[[], object]) -> None:
         cgroup = Cgroup(self.name)
         scope = f"{gateway.name}/payload/init.scope"
         before = cgroup.init_pid(scope)
@@ -128,12 +129,18 @@ class Lab:
             raise LabError(f"{gateway.name} of lab {self.name!r} does not run")
         act()
         wait.until(lambda: cgroup.init_pid(scope) not in (before, None), 60, f"{gateway.name} booting again")
-        status = ["tailscale", "status", "--json", "--peers=false"]
-        wait.until(lambda: addresses(json.loads(gateway.run(status).stdout)), 30, f"{gateway.name} back on the VPN")
-        self._forget_connections()
-        probe = ["bash", "-c", f"exec 3<>/dev/tcp/{gateway.vpn4}/22; read -r -n4 -t2 g <&3; [ $g = SSH- ]"]
         ops = self.host("ops")
-        wait.until(lambda: ops.run(["timeout", "2", *probe], check=False).returncode == 0, 30, f"ssh of {gateway.name}")
+        wait.until(lambda: self._hears(gateway, ops), 30, f"{gateway.name} back on the VPN")
+        self._forget_connections()
+        # A packet from the side that lost its session: otherwise ops holds on to the old one for many seconds.
+        gateway.run(["ping", "-c1", "-W1", str(ops.vpn4)], check=False)
+        probe = 'exec 3<>"/dev/tcp/$1/22" && read -r -n4 -t1 word <&3 && [ "$word" = SSH- ]'
+        words = ["timeout", "1", "bash", "-c", probe, "bash", str(gateway.vpn4)]
+        wait.until(lambda: ops.run(words, check=False).returncode == 0, 30, f"ssh of {gateway.name} over the VPN")
+
+    def _hears(self, gateway: Host, ops: Host) -> bool:
+        status = json.loads(gateway.run(["tailscale", "status", "--json"]).stdout)
+        return addresses(status) is not None and can_reach(status, str(ops.vpn4))
 
     def _forget_connections(self) -> None:
         """Ends the ssh masters of `ops`: one to a gateway that was rebooted hangs whoever reuses it."""

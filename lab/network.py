@@ -62,9 +62,9 @@ def plug(host: HostPlan) -> None:
 
 def unplug(host: HostPlan) -> None:
     """Takes the namespace away, and with it links, addresses and nft tables, as a reboot does."""
-    links = [f"{side}-{host.name}" for side in ("w", "l")]
-    # A process of `exec` may still keep the namespace alive; without its links that harms nobody.
-    ip(*(f"link del {name}" for name in links if Path(f"/sys/class/net/{name}").exists()))
+    # Links first: a process of `exec` may keep the namespace alive, and its end of the wire with it.
+    for side in ("w", "l"):
+        subprocess.run(["ip", "link", "del", f"{side}-{host.name}"], capture_output=True, timeout=20, check=False)
     if (_NETNS / host.name).exists():
         ip(f"netns del {host.name}")
 
