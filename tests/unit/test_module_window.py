@@ -44,6 +44,13 @@ def _load() -> ModuleType:
 module = _load()
 
 
+class Server(socketserver.ThreadingUnixStreamServer):
+    """Says nothing about a client that went away in the middle of an answer."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass
+
+
 class FakeAgent:
     """Answers from a table of routes and remembers what was asked."""
 
@@ -77,7 +84,7 @@ class FakeAgent:
                 self.end_headers()
                 self.wfile.write(raw)
 
-        self.server = socketserver.ThreadingUnixStreamServer(self.path, Handler)
+        self.server = Server(self.path, Handler)
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     def status(self, state: str, window: dict[str, Any] | None = None, last: dict[str, Any] | None = None) -> None:
@@ -216,4 +223,5 @@ def test_documentation_and_arguments_agree() -> None:
         for name, option in documented.items()
     }
     assert shapes == module.ARGUMENTS
+    assert all(isinstance(line, str) for line in yaml.safe_load(module.DOCUMENTATION)["description"])
     assert {play["sightglass_window"]["state"] for play in yaml.safe_load(module.EXAMPLES)} == {"open", "closed"}

@@ -9,7 +9,7 @@ module: sightglass_window
 short_description: Open, close or show a maintenance window on a gateway
 description:
   - Asks the gateway's agent over its unix socket. The agent alone decides, and keeps the record.
-  - A refusal fails with one line, C(refused (rule): sentence); then nothing was changed.
+  - "A refusal fails with one line, C(refused (rule): sentence); then nothing was changed."
   - Runs with the gateway's own Python and nothing else.
 options:
   state:
@@ -99,8 +99,8 @@ state:
   sample: open
 window:
   description: >-
-    The window: the one that is open, else the newest closed one, else null. Times are ISO 8601 in UTC, C(site_deadline)
-    in the site's own time.
+    The window: the one that is open, else the newest closed one, else null (as in check mode of an opening). Times are
+    ISO 8601 in UTC, C(site_deadline) in the site's own time.
   returned: success
   type: dict
   sample: {id: w-0123456789ab, urls: {cam1: "rtsp://100.64.0.1:8554/cam1"}, deadline: "2026-11-23T05:30:00+00:00"}
@@ -214,7 +214,7 @@ def _open(agent: Agent, wanted: Mapping[str, Any], before: Mapping[str, Any], *,
         for guard in guards:
             if guard["outcome"] != "pass":
                 raise Refused(f"guard-{guard['name']}", guard["why"])
-        return _result(before, "open", _window(before), True, guards=guards)
+        return {**_result(before, "open", None, True), "guards": guards}
     if check:
         return _result(before, before["state"], current, False)
     names = ("request_id", "cameras", "minutes", "reason", "purpose", "viewers", "claimed_name")
@@ -245,11 +245,9 @@ def _window(status: Mapping[str, Any]) -> dict[str, Any] | None:
     return found
 
 
-def _result(
-    before: Mapping[str, Any], state: str, window: Mapping[str, Any] | None, changed: bool, **more: Any
-) -> dict[str, Any]:
+def _result(before: Mapping[str, Any], state: str, window: Mapping[str, Any] | None, changed: bool) -> dict[str, Any]:
     shown = {"before": _shown(before["state"], before["window"]), "after": _shown(state, window if changed else None)}
-    return {"changed": changed, "state": state, "window": window, "diff": shown if changed else {}, **more}
+    return {"changed": changed, "state": state, "window": window, "diff": shown if changed else {}}
 
 
 def _shown(state: str, window: Mapping[str, Any] | None) -> dict[str, Any]:
