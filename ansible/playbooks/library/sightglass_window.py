@@ -9,7 +9,7 @@ module: sightglass_window
 short_description: Open, close or show a maintenance window on a gateway
 description:
   - Asks the gateway's agent over its unix socket. The agent alone decides, and keeps the record.
-  - "A refusal fails with one line, C(refused (rule): sentence); then nothing was changed."
+  - A refusal fails with one line, the word refused, the rule's name and a sentence; nothing was changed then.
   - Runs with the gateway's own Python and nothing else.
 options:
   state:
