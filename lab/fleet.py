@@ -21,7 +21,7 @@ from lab.paths import CHECKOUT, LabError, state_of
 from lab.plan import MAX_GATEWAYS
 from lab.tailnet import addresses, can_reach
 
-_UP_S = 120
+_DYING_S = 1.0  # a lab whose `up` was killed a moment ago still holds its lock
 
 
 class Lab:
@@ -169,6 +169,7 @@ def _end(name: str) -> None:
 def _own(name: str) -> int:
     """Claims the name: an open, locked file that the supervisor inherits. Clears what a dead lab left."""
     state = state_of(name)
+    end = time.monotonic() + _DYING_S
     while True:
         machine.claim(state)
         fd = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -176,6 +177,9 @@ def _own(name: str) -> int:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(fd)
+            if time.monotonic() < end:
+                time.sleep(0.05)
+                continue
             raise LabError(f"lab {name!r} is already up, or being started: `lab down --name {name}` ends it") from None
         if {entry.name for entry in state.iterdir()} == {"lock"} and not Cgroup(name).exists():
             return fd

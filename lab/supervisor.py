@@ -5,7 +5,6 @@ that it made. Talks to its starter over stdin and stdout, one JSON object a line
 `error`. If the starter goes away before `ready` is acknowledged, the lab ends too.
 """
 
-import fcntl
 import json
 import os
 import subprocess
@@ -13,7 +12,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +78,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Brings the lab up, then stays for ever."""
+        threading.Thread(target=self._heed_starter, daemon=True).start()
         for file in self.cgroup.make("sup"):
             file.write_text("0")
         self._own_files()
@@ -106,7 +106,6 @@ class Supervisor:
             ops = next(member for member in members if member.plan.name == "ops")
             list(pool.map(lambda gateway: self._reachable(gateway, ops, joined), gateways))
         self._write(joined)
-        threading.Thread(target=self._heed_starter, daemon=True).start()
         _report({"ready": time.monotonic() - self.started})
         threading.Event().wait()
 
@@ -179,7 +178,7 @@ class Supervisor:
         rows = {}
         for host in self.plans.values():
             vpn4, vpn6 = joined.get(host.name, (None, None))
-            rows[host.name] = {**replace(host).as_json(), "vpn4": vpn4, "vpn6": vpn6}
+            rows[host.name] = {**host.as_json(), "vpn4": vpn4, "vpn6": vpn6}
         data = {
             "name": self.order.name,
             "state": str(self.state),
@@ -198,18 +197,6 @@ def _mount(*words: str) -> None:
     done = subprocess.run(["mount", *words], capture_output=True, text=True, timeout=20, check=False)
     if done.returncode:
         raise LabError(f"mount {' '.join(words)}: {done.stderr.strip()}")
-
-
-def lock_is_free(lock: Path) -> bool:
-    """True when no supervisor holds the lab's lock."""
-    try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return True
-    except FileNotFoundError:
-        return True
-    except BlockingIOError:
-        return False
 
 
 if __name__ == "__main__":
