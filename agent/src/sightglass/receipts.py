@@ -1,16 +1,18 @@
 """The receipt chain: what happened to windows, in events of which each carries the hash of the one before it. Pure.
 
 A line of the chain is one JSON object. Personal fields (who, why) lie beside the chain, each set in a document of its
-own with a random salt; the chain carries only that document's hash. So a document can expire without breaking the chain,
-and the hash alone tells nothing.
+own with a random salt; the chain carries only that document's hash. So a document can expire without breaking the
+chain, and the hash alone tells nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 ZERO = "0" * 64
@@ -31,6 +33,9 @@ EVENTS = frozenset(
         "torn",
     ]
 )
+MOST_LINE = 16384
+"""Bytes of the longest line, its end included."""
+_HASH = re.compile("[0-9a-f]{64}")
 _FIELDS = {"n", "at", "boot", "window", "event", "data", "personal", "prev", "hash"}
 
 
@@ -103,48 +108,80 @@ def line(written: Mapping[str, Any]) -> bytes:
     return canonical(written) + b"\n"
 
 
-def verify(lines: Iterable[bytes], personal: Callable[[str], Mapping[str, Any] | None]) -> Report:
+def verify(
+    lines: Iterable[bytes], personal: Callable[[str], Mapping[str, Any] | None], known: Head | None = None
+) -> Report:
     """Check a chain from its first line; `personal` finds a personal document by its hash, None when it is gone.
 
-    Names what it finds: `torn` (the last line is not whole), `unreadable`, `edited` (an event does not match its own
-    hash), `broken` (an event does not follow the one before: reordered, replaced or removed), `personal-edited`.
+    `known` is the newest event that somebody remembers to have been there last: without it, events removed from the
+    end leave no trace. Names what it finds: `torn` (the last line is not whole), `unreadable`, `edited` (an event is
+    not written as its hash says), `missing`, `reordered` (also: repeated), `broken` (an event with the right number
+    that does not follow the one before: replaced), `shortened`, `personal-edited`.
     """
-    head, problems, expired, count = NO_HEAD, [], 0, 0
-    numbered = list(enumerate(lines, start=1))
-    for number, raw in numbered:
-        found = _parse(raw)
+    head, problems, expired, number = NO_HEAD, [], 0, 0
+    seen: list[int] = []
+    gaps: list[tuple[int, range]] = []
+    for number, raw in enumerate(lines, start=1):
+        found = parse(raw)
         if found is None:
-            torn = number == len(numbered) and not raw.endswith(b"\n")
-            name, why = ("torn", "is not whole") if torn else ("unreadable", "is no event")
+            name, why = ("unreadable", "is no event") if raw.endswith(b"\n") else ("torn", "is not whole")
             problems.append(Problem(name, number, f"line {number} {why}"))
             continue
-        count += 1
-        own = found.pop("hash")
-        if digest(found) != own:
-            problems.append(Problem("edited", number, f"event {found['n']} was changed after it was written"))
-        if found["prev"] != head.hash or found["n"] != head.n + 1:
-            gap = f"event {found['n']} stands where event {head.n + 1} belongs"
-            why = gap if found["n"] != head.n + 1 else f"event {found['n']} does not follow the event before it"
-            problems.append(Problem("broken", number, why))
+        n, own = found["n"], found["hash"]
+        if not _as_written(found, raw):
+            problems.append(Problem("edited", number, f"event {n} was changed after it was written"))
+        if n <= head.n:
+            problems.append(Problem("reordered", number, f"event {n} stands after event {head.n}"))
+        elif n > head.n + 1:
+            gaps.append((len(problems), range(head.n + 1, n)))
+            problems.append(Problem("missing", number, f"event {n} stands where event {head.n + 1} belongs"))
+        elif found["prev"] != head.hash:
+            problems.append(Problem("broken", number, f"event {n} does not follow the event before it"))
         # What follows is judged by what stands here, so that one change is named once and not at every line after it.
-        head = Head(found["n"], own)
+        head = Head(n, own)
+        seen.append(n)
         if found["personal"] is not None:
             document = personal(found["personal"])
             if document is None:
                 expired += 1
             elif digest(document) != found["personal"]:
-                problems.append(
-                    Problem("personal-edited", number, f"the personal fields of event {head.n} were changed")
-                )
-    return Report(count, head, tuple(problems), expired)
+                problems.append(Problem("personal-edited", number, f"the personal fields of event {n} were changed"))
+    seen.sort()
+    for at, gap in gaps:
+        first = bisect_left(seen, gap.start)
+        if first < len(seen) and seen[first] < gap.stop:
+            problems[at] = replace(problems[at], name="reordered")
+    if known is not None and known != head:
+        problems.append(Problem("shortened", number, f"the last event is {head.n}, event {known.n} was seen before"))
+    return Report(len(seen), head, tuple(problems), expired)
 
 
-def _parse(raw: bytes) -> dict[str, Any] | None:
+def parse(raw: bytes) -> dict[str, Any] | None:
+    """A line's event, or None when it has not an event's shape. Says nothing about its hash."""
+    if not raw.endswith(b"\n") or len(raw) > MOST_LINE:
+        return None
     try:
         found = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    if not raw.endswith(b"\n") or not isinstance(found, dict) or set(found) != _FIELDS:
+    if not isinstance(found, dict) or set(found) != _FIELDS:
         return None
-    shaped = isinstance(found["n"], int) and isinstance(found["prev"], str) and isinstance(found["hash"], str)
-    return found if shaped and (found["personal"] is None or isinstance(found["personal"], str)) else None
+    shaped = (
+        type(found["n"]) is int
+        and found["n"] > 0
+        and all(isinstance(found[key], str) for key in ("at", "boot", "event"))
+        and (found["window"] is None or isinstance(found["window"], str))
+        and isinstance(found["data"], dict)
+        and all(_HASH.fullmatch(str(found[key])) for key in ("prev", "hash"))
+        and (found["personal"] is None or _HASH.fullmatch(str(found["personal"])))
+    )
+    return found if shaped else None
+
+
+def _as_written(found: dict[str, Any], raw: bytes) -> bool:
+    body = {key: value for key, value in found.items() if key != "hash"}
+    try:
+        # As bytes too: a space, or a key that stands twice, changes what people read and no parsed value.
+        return line(found) == raw and digest(body) == found["hash"]
+    except RecursionError:  # nested just so deep that it could be read and cannot be written
+        return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -17,7 +19,6 @@ from sightglass.receipts import Head
 ROOM_BYTES = 1 << 20
 """Free space without which no window opens: a window's own receipts need a few kB."""
 KEEP_DAYS = 365
-_MOST_LINE = 16384
 
 
 class Store:
@@ -28,9 +29,15 @@ class Store:
         self._chain = directory / "receipts" / "chain.jsonl"
         self._personal = directory / "receipts" / "personal"
         self._mark = directory / "disabled.json"
-        self._personal.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._head = self._load()
-        self.append("started", None, {}, None)
+        for made in (self._chain.parent, self._personal):
+            _make(made)
+        self._due: list[tuple[str, dict[str, Any]]] = []
+        self._swept: datetime | None = None
+        self._head = self._found = self._load()
+        self._due.append(("started", {}))
+        # A full disk opens no window; it must not keep people from asking an agent why.
+        with contextlib.suppress(OSError):
+            self._settle()
 
     @property
     def head(self) -> Head:
@@ -41,10 +48,33 @@ class Store:
         self, event: str, window: str | None, data: Mapping[str, Any], personal: Mapping[str, Any] | None
     ) -> Head:
         """Write an event and see it on disk. Raises OSError, and then nothing was appended."""
+        self._settle()
+        return self._append(event, window, data, personal)
+
+    def _settle(self) -> None:
+        while self._due:
+            event, data = self._due[0]
+            self._append(event, None, data, None)
+            del self._due[0]
+
+    def _append(
+        self, event: str, window: str | None, data: Mapping[str, Any], personal: Mapping[str, Any] | None
+    ) -> Head:
+        now = datetime.now(UTC)
+        if self._swept is None or now - self._swept > timedelta(days=1):
+            self._swept = now
+            with contextlib.suppress(OSError):
+                self.expire()
         document = None if personal is None else self._keep(personal)
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        at = now.isoformat(timespec="milliseconds")
         written = receipts.event(self._head, at, self._boot, window, event, data, document)
-        self._write(receipts.line(written))
+        try:
+            self._write(receipts.line(written))
+        except OSError:
+            if document is not None:
+                with contextlib.suppress(OSError):
+                    (self._personal / f"{document}.json").unlink()
+            raise
         self._head = Head(written["n"], written["hash"])
         return self._head
 
@@ -54,10 +84,14 @@ class Store:
         return free.f_bavail * free.f_frsize >= ROOM_BYTES and free.f_favail > 16
 
     def events(self, after: int = 0) -> Iterator[dict[str, Any]]:
-        """The events with a number greater than `after`, oldest first; `who` are the personal fields that are left."""
+        """The events with a number greater than `after`, oldest first; `who` are the personal fields that are left.
+
+        A line that is no event is left out: `verify` names it, and it must not keep an agent from starting.
+        """
+        if not self._chain.exists():
+            return
         with self._chain.open("rb") as chain:
-            for raw in chain:
-                event = json.loads(raw)
+            for event in filter(None, map(receipts.parse, chain)):
                 if event["n"] > after:
                     personal = self.personal(event["personal"]) if event["personal"] else None
                     yield {**event, "who": personal}
@@ -71,8 +105,8 @@ class Store:
         return found if isinstance(found, dict) else {}
 
     def verify(self) -> receipts.Report:
-        """Check the whole chain."""
-        return verify(self._directory / "receipts")
+        """Check the whole chain, up to the event that this agent wrote last."""
+        return verify(self._directory / "receipts", self._head)
 
     def expire(self, days: int = KEEP_DAYS) -> int:
         """Remove personal documents that are older; returns how many."""
@@ -84,8 +118,13 @@ class Store:
 
     def newest(self) -> datetime:
         """The time of the newest event of an earlier start: the clock must not show less."""
-        times = [event["at"] for event in self.events() if event["n"] < self._head.n]
-        return max(map(datetime.fromisoformat, times), default=datetime(2026, 1, 1, tzinfo=UTC))
+        newest = datetime(2026, 1, 1, tzinfo=UTC)
+        for event in self.events():
+            if event["n"] <= self._found.n:
+                # Somebody edited a time that cannot be read, or has no zone: `verify` names it.
+                with contextlib.suppress(ValueError, TypeError):
+                    newest = max(newest, datetime.fromisoformat(event["at"]))
+        return newest
 
     def disabled(self) -> dict[str, Any] | None:
         """Who disabled windows, when and why; an unreadable mark disables too. None when they are enabled."""
@@ -106,43 +145,41 @@ class Store:
             _replace(self._mark, receipts.canonical({"at": datetime.now(UTC).isoformat(timespec="seconds"), **mark}))
 
     def _load(self) -> Head:
-        try:
-            raw = self._chain.read_bytes()
-        except FileNotFoundError:
-            return receipts.NO_HEAD
-        whole, _, torn = raw.rpartition(b"\n")
-        head = receipts.NO_HEAD
-        if whole:
-            last = json.loads(whole.rpartition(b"\n")[2])
-            head = Head(int(last["n"]), str(last["hash"]))
-        if torn:
-            # A power cut in the middle of a write. The fragment is replaced by an event that says so.
-            with self._chain.open("r+b") as chain:
-                chain.truncate(len(whole) + 1 if whole else 0)
-                os.fsync(chain.fileno())
-            self._head = head
-            data = {"bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest()}
-            return self.append("torn", None, data, None)
+        head, torn, size = receipts.NO_HEAD, b"", 0
+        with contextlib.suppress(FileNotFoundError), self._chain.open("rb") as chain:
+            for raw in chain:
+                found = receipts.parse(raw)
+                if found is not None:
+                    head = Head(found["n"], found["hash"])
+                if not raw.endswith(b"\n"):
+                    torn = raw
+                    break
+                size += len(raw)
+        if not torn:
+            return head
+        # A power cut in the middle of a write: it never had an effect. An event in its place says so.
+        os.truncate(self._chain, size)
+        self._due.append(("torn", {"bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest()}))
         return head
 
     def _write(self, line: bytes) -> None:
-        if len(line) > _MOST_LINE:
-            raise OSError(f"an event of {len(line)} bytes is too long")
+        if len(line) > receipts.MOST_LINE:
+            raise OSError(errno.EMSGSIZE, f"an event of {len(line)} bytes is too long")
         created = not self._chain.exists()
-        with self._chain.open("ab") as chain:
+        # Without a buffer: on a full disk a buffered file writes the rest of the line once more when it is closed.
+        fd = os.open(self._chain, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
             if created:
-                self._chain.chmod(0o600)
-            before = chain.tell()
+                _sync(self._chain.parent)
+            before = os.fstat(fd).st_size
             try:
-                chain.write(line)
-                chain.flush()
-                os.fsync(chain.fileno())
+                _write_all(fd, line)
             except OSError:
                 # Half a line would be read as a tear by the next start, and hide that nothing was promised yet.
-                os.truncate(self._chain, before)
+                os.ftruncate(fd, before)
                 raise
-        if created:
-            _sync(self._chain.parent)
+        finally:
+            os.close(fd)
 
     def _keep(self, personal: Mapping[str, Any]) -> str:
         document = {**personal, "salt": secrets.token_hex(16)}
@@ -151,8 +188,8 @@ class Store:
         return digest
 
 
-def verify(directory: Path) -> receipts.Report:
-    """Check a chain where it lies (`chain.jsonl` and `personal/`), also far from its gateway."""
+def verify(directory: Path, known: Head | None = None) -> receipts.Report:
+    """Check a chain where it lies (`chain.jsonl` and `personal/`), also far from its gateway. See `receipts.verify`."""
 
     def personal(digest: str) -> dict[str, Any] | None:
         try:
@@ -163,19 +200,41 @@ def verify(directory: Path) -> receipts.Report:
             return {}
         return found if isinstance(found, dict) else {}
 
-    with (directory / "chain.jsonl").open("rb") as chain:
-        return receipts.verify(chain, personal)
+    try:
+        chain = (directory / "chain.jsonl").open("rb")
+    except FileNotFoundError:
+        if known is None:
+            raise
+        return receipts.verify((), personal, known)
+    with chain:
+        return receipts.verify(chain, personal, known)
+
+
+def _make(directory: Path) -> None:
+    if not directory.exists():
+        directory.mkdir(mode=0o700)
+        _sync(directory.parent)
+    directory.chmod(0o700)
 
 
 def _replace(path: Path, text: bytes) -> None:
     fresh = path.with_suffix(".new")
-    with fresh.open("wb") as out:
-        os.fchmod(out.fileno(), 0o600)
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    fresh.replace(path)
+    fd = os.open(fresh, os.O_WRONLY | os.O_TRUNC | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _write_all(fd, text)
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink()
+        raise
+    finally:
+        os.close(fd)
     _sync(path.parent)
+
+
+def _write_all(fd: int, text: bytes) -> None:
+    while text:
+        text = text[os.write(fd, text) :]
+    os.fsync(fd)
 
 
 def _sync(directory: Path) -> None:
