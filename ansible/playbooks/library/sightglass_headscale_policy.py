@@ -154,7 +154,7 @@ def _each(field: str, values: list[str], form: re.Pattern[str], rule: str) -> No
 
 
 def parse(text: str) -> Policy:
-    """The policy as headscale stores it. RefusedError where a rewrite would lose something or headscale would allow all."""
+    """The stored policy. RefusedError where a rewrite would lose something or headscale would allow all."""
     if not text.strip():
         raise RefusedError(
             "headscale's policy is empty, which allows everything to everybody: set one of your own first"
@@ -276,7 +276,7 @@ def dump(policy: Policy) -> str:
 
 
 class Headscale:
-    """headscale's HTTP API, with a key that stays out of every message. OSError and RefusedError when it does not answer."""
+    """headscale's HTTP API. The key stays out of every message. RefusedError when it does not answer."""
 
     def __init__(self, url: str, key_file: Path) -> None:
         parts = urlsplit(url)
