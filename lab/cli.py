@@ -17,11 +17,11 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.verb(arguments))
-    except LabError as error:
+    except (LabError, TimeoutError) as error:
         print(f"lab: {error}", file=sys.stderr)
-    except TimeoutError as error:
-        print(f"lab: {error}", file=sys.stderr)
-    return 1
+        return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
