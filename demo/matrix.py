@@ -90,12 +90,8 @@ def responder(gateway: Host) -> Iterator[None]:
             raise RuntimeError("the control responder did not start")
         yield
     finally:
-        if process.stdin is not None:
-            process.stdin.close()
-        try:
-            process.wait(3)
-        except Exception:  # noqa: BLE001 - whatever the wait says, nothing may be left
-            process.kill()
+        process.kill()
+        process.communicate(timeout=5)
 
 
 @contextmanager

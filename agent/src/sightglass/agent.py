@@ -90,6 +90,7 @@ class Live:
     began: float
     shutter: Shutter | None = None
     leased: frozenset[Address] = frozenset()
+    over: asyncio.Event = field(default_factory=asyncio.Event)
     poller: asyncio.Task[None] | None = None
     lost: str | None = None
     blank_by: float | None = None
@@ -269,7 +270,7 @@ class Agent:
         live = self.live = Live(Hook(path, joins.decide), joins, subject, vpn.own, clock.boottime())
         await live.hook.start(ports.hook)
         self.feed.offer(self._job(window, own4, secret))
-        live.poller = asyncio.create_task(self.observer.poll(), name="vpn")
+        live.poller = asyncio.create_task(self.observer.poll(live.over), name="vpn")
         try:
             live.shutter = await Shutter.connect(self.shutter_socket, lambda: self._lost(live, "shutter-lost"))
             # The publisher's own lease comes with the first renewal; without it not even the feed gets in.
@@ -326,8 +327,7 @@ class Agent:
             live.cut_ms = round((clock.boottime() - began) * 1000, 1)
         self.feed.withdraw()
         await live.hook.stop()
-        if live.poller is not None:
-            live.poller.cancel()
+        live.over.set()
         with contextlib.suppress(OSError):
             live.joins.end()
         (self.run_dir / "mediamtx.yml").unlink(missing_ok=True)

@@ -68,12 +68,13 @@ class Observer:
         if before is None or before.peers != vpn.peers or before.own != vpn.own:
             self._changed()
 
-    async def poll(self) -> None:
-        """Ask until cancelled."""
-        while True:
+    async def poll(self, over: asyncio.Event) -> None:
+        """Ask until it is over. Never cancelled: a read that is cancelled while its answer arrives makes the library
+        underneath complain of an invalid state (seen once in some twenty windows)."""
+        while not over.is_set():
+            await self.refresh()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.refresh(), FRESH_S)
-            await asyncio.sleep(POLL_S)
+                await asyncio.wait_for(over.wait(), POLL_S)
 
     def vpn(self) -> Vpn | None:
         """The last answer of tailscaled while it is fresh."""

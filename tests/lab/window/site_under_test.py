@@ -133,7 +133,7 @@ class Site:
             yield viewer
         finally:
             viewer.kill()
-            viewer.wait(5)
+            viewer.communicate(timeout=5)
 
     def watch(self, frames: int = 5, url: str | None = None) -> list[int | None]:
         """The source's frame numbers that the maintainer sees. Fails the test when nothing is decoded."""

@@ -50,12 +50,11 @@ class Tailnet:
     async def vpn(self, now: float) -> Vpn:
         """This node and its peers with their capabilities, at boottime `now`."""
         try:
-            async with asyncio.timeout(DEADLINE_S):
-                status, prefs, serve = await asyncio.gather(
-                    self._get("status"), self._get("prefs"), self._get("serve-config")
-                )
-                return await self._read(status, prefs, serve or {}, now)
-        except (TimeoutError, KeyError, TypeError, ValueError, AttributeError) as error:
+            status, prefs, serve = await asyncio.gather(
+                self._get("status"), self._get("prefs"), self._get("serve-config")
+            )
+            return await self._read(status, prefs, serve or {}, now)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise TailnetError(f"{type(error).__name__}: {error}") from error
 
     async def whois(self, address: Address) -> Peer | None:
