@@ -38,6 +38,7 @@ def bridges(sites: int) -> None:
 
 def plug(host: HostPlan) -> None:
     """A new network namespace for the host: `eth0` on the WAN and `lan0` on its site's LAN, where it has them."""
+    unplug(host)
     ip(f"netns add {host.name}")
     inside = ["link set lo up"]
     outside = []
