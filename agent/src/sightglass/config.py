@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from sightglass.sentence import sentence
+
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 Port = Annotated[int, Field(ge=1024, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -67,8 +69,9 @@ class Ports(_Model):
 
     @model_validator(mode="after")
     def _distinct(self) -> Ports:
-        if len({self.rtsp, self.console, self.webrtc, self.media, self.hook}) < 5:
-            raise ValueError("every port must be another one")
+        ports = (self.rtsp, self.console, self.webrtc, self.media, self.hook)
+        if len(set(ports)) < len(ports):
+            raise ValueError(f"each must be another port, not {', '.join(map(str, sorted(ports)))}")
         return self
 
     def reserved(self) -> tuple[int, ...]:
@@ -121,8 +124,8 @@ class Config(_Model):
     def _known_zone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"must be a time zone such as Europe/Berlin, not {value!r}") from error
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"must be a time zone such as Europe/Berlin, not {value[:80]!r}") from error
         return value
 
     @model_validator(mode="after")
@@ -140,19 +143,21 @@ def load(path: Path) -> Config:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     try:
-        return Config.model_validate(json.loads(text))
-    except ValueError as error:
-        raise ConfigError(f"{path}: {sentence(error)}") from error
+        return Config.model_validate(json.loads(text, object_pairs_hook=_once))
+    except ValidationError as error:
+        fault: Any = error.errors(include_url=False)[0]
+        raise ConfigError(f"{path}: {sentence(fault, whole='the configuration')}") from error
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}: must be JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: must be JSON that can be read: {str(error).partition(';')[0]}") from error
 
 
-def sentence(error: ValueError) -> str:
-    """The first thing that is wrong, in one sentence."""
-    if not isinstance(error, ValidationError):
-        return f"must be JSON: {error}"
-    first: Any = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "the configuration"
-    rule = str(first["msg"]).removeprefix("Value error, ")
-    rule = rule[:1].lower() + rule[1:]
-    value = first.get("input")
-    shown = "" if isinstance(value, dict | list) or first["type"] == "missing" else f", not {str(value)[:80]!r}"
-    return f"{field}: {rule}{shown if repr(str(value)[:80]) not in rule else ''}"
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # JSON lets a later value replace an earlier one in silence: somebody's limit would not be the one that he reads.
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the field {json.dumps(twice[:80])} stands twice")
+    return found
