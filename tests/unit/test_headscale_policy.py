@@ -1,0 +1,302 @@
+"""The merge into headscale's policy: what is the owner's stays, what is ours is replaced, traps are refused."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+FILE = Path(__file__).parents[2] / "ansible/playbooks/library/sightglass_headscale_policy.py"
+_spec = importlib.util.spec_from_file_location("sightglass_headscale_policy", FILE)
+assert _spec and _spec.loader
+_loaded = importlib.util.module_from_spec(_spec)
+sys.modules[_spec.name] = _loaded  # its dataclasses look themselves up
+_spec.loader.exec_module(_loaded)
+module: Any = _loaded
+
+CAPABILITY = "sightglass.example/cap/view"
+PORTS = ["tcp:8550", "tcp:8554", "udp:8189"]
+KEY = "hskey-api-abcdefgh-0123456789"
+USERS = (
+    {"id": "1", "name": "ann", "email": "ann@example.com", "providerId": ""},
+    {"id": "2", "name": "bob", "email": "", "providerId": ""},
+    {"id": "3", "name": "cat", "email": "", "providerId": ""},
+)
+# cat has no device.
+NODES = (
+    {"user": {"id": "1"}, "tags": []},
+    {"user": {"id": "2"}, "tags": []},
+    {"user": {"id": "2147455555"}, "tags": ["tag:gateway"]},
+)
+TAILNET = module.Tailnet(USERS, NODES)
+
+names = st.sampled_from(["ann@", "bob@", "cat@", "ann@example.com"])
+entries = st.fixed_dictionaries(
+    {
+        "src": st.lists(names, min_size=1, max_size=3),
+        "sites": st.lists(st.sampled_from(["*", "north", "south"]), min_size=1, max_size=2),
+        "cameras": st.lists(st.sampled_from(["*", "cam1"]), min_size=1, max_size=2),
+    }
+)
+words = st.sampled_from(["*", "tag:ops", "tag:gateway", "ann@", "group:x", "tcp:22", "tcp:8554", "icmp:*"])
+theirs = st.dictionaries(
+    st.sampled_from(["src", "dst", "ip", "via"]), st.lists(words, min_size=1, max_size=2), min_size=1
+) | st.just({"src": ["*"], "dst": ["tag:nas"], "app": {"nas.example/cap/admin": [{}]}})
+their_tests = st.fixed_dictionaries({"src": words, "deny": st.just(["tag:gateway:22"])})
+ours = entries.map(lambda entry: wish(entry).grants[0])
+
+
+def wish(*maintainers: dict[str, Any], tests: list[dict[str, Any]] | None = None) -> Any:
+    return module.wish(CAPABILITY, ["tag:gateway"], list(maintainers), PORTS, tests or [])
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> dict[str, Any]:
+    grants = draw(st.lists(theirs | ours, max_size=6))
+    tests = draw(st.lists(their_tests, max_size=3))
+    policy: dict[str, Any] = {
+        "tagOwners": {"tag:gateway": []},
+        "grants": grants,
+        "acls": [],
+        "randomizeClientPort": True,
+    }
+    return policy | ({"tests": tests} if tests or len(grants) % 2 else {})
+
+
+def owners(policy: dict[str, Any]) -> list[dict[str, Any]]:
+    return [grant for grant in policy["grants"] if CAPABILITY not in grant.get("app", {})]
+
+
+@pytest.mark.requirement("A5")
+@given(policies(), st.lists(entries, max_size=3))
+def test_keeps_the_owners_rules_in_order(policy: dict[str, Any], maintainers: list[dict[str, Any]]) -> None:
+    """Every rule, test and key of the owner has its value and its order after a merge, and the input is untouched."""
+    given_policy = copy.deepcopy(policy)
+    after = module.merge(policy, wish(*maintainers), TAILNET)
+    assert policy == given_policy
+    assert owners(after) == owners(policy)
+    theirs_after = [test for test in after.get("tests", []) if "deny" in test]
+    assert theirs_after == policy.get("tests", [])
+    assert [key for key in after if key != "tests"] == [key for key in policy if key != "tests"]
+
+
+@pytest.mark.requirement("A5")
+@given(policies(), st.lists(entries, max_size=3))
+def test_grants_what_the_list_says_and_no_more(policy: dict[str, Any], maintainers: list[dict[str, Any]]) -> None:
+    """Whatever grants of the capability there were, the list's are the only ones afterwards, and side by side."""
+    wanted = wish(*maintainers)
+    after = module.merge(policy, wanted, TAILNET)
+    places = [index for index, grant in enumerate(after["grants"]) if CAPABILITY in grant.get("app", {})]
+    assert tuple(after["grants"][index] for index in places) == wanted.grants
+    assert places == list(range(places[0], places[0] + len(places))) if places else not wanted.grants
+
+
+@given(policies(), st.lists(entries, max_size=3), st.lists(their_tests, max_size=2))
+def test_changes_nothing_the_second_time(
+    policy: dict[str, Any], maintainers: list[dict[str, Any]], tests: list[dict[str, Any]]
+) -> None:
+    """A merge of a merge is the same policy, also after the way through headscale's text."""
+    wanted = wish(*maintainers, tests=tests)
+    once = module.merge(policy, wanted, TAILNET)
+    assert module.merge(module.parse(module.dump(once)), wanted, TAILNET) == once
+
+
+@given(policies(), st.lists(entries, min_size=1, max_size=3))
+def test_takes_back_all_that_it_gave(policy: dict[str, Any], maintainers: list[dict[str, Any]]) -> None:
+    """An emptied list leaves the owner's rules and tests alone."""
+    after = module.merge(module.merge(policy, wish(*maintainers), TAILNET), wish(), TAILNET)
+    assert after["grants"] == owners(policy)
+    assert after.get("tests", []) == policy.get("tests", [])
+
+
+def test_tests_only_where_there_are_devices() -> None:
+    """headscale fails a test whose source or destination has no device, so such a test waits for one."""
+    everybody = wish({"src": ["ann@", "cat@"], "sites": ["*"]})
+    tests = module.merge({"grants": []}, everybody, TAILNET)["tests"]
+    assert tests == [
+        {"src": "ann@", "proto": "tcp", "accept": ["tag:gateway:8550", "tag:gateway:8554"]},
+        {"src": "ann@", "proto": "udp", "accept": ["tag:gateway:8189"]},
+    ]
+    assert "tests" not in module.merge({"grants": []}, everybody, module.Tailnet(USERS, NODES[:2]))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "empty, which allows everything"),
+        (" \n", "empty, which allows everything"),
+        ("{}", "neither acls nor grants, which allows everything"),
+        ('{"acls": null, "tagOwners": {}}', "neither acls nor grants"),
+        ('{"grants": [] // ours\n}', "the next release keeps comments"),
+        ('{"grants": [],}', "trailing commas"),
+        ('{"grants": [], "grants": []}', "names a key twice"),
+        ('{"grants": {}}', "grants is no list"),
+        ("[]", "no JSON object"),
+    ],
+)
+def test_refuses_a_policy_it_could_harm(text: str, said: str) -> None:
+    """What headscale takes as allow-all, and what a rewrite would lose, is refused in a sentence."""
+    with pytest.raises(module.RefusedError, match=said):
+        module.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"capability": "*"}, "without a wildcard"),
+        ({"capability": "sightglass.example/cap/*"}, "without a wildcard"),
+        ({"capability": "https://sightglass.example/cap"}, "DOMAIN/PATH"),
+        ({"gateways": ["*"]}, "gateways must be a tag"),
+        ({"gateways": []}, "gateways must name at least one"),
+        ({"ports": ["*"]}, "ports must be"),
+        ({"ports": ["tcp:1-9000"]}, "ports must be"),
+        ({"ports": ["tcp:65536"]}, "at most 65535"),
+        ({"maintainers": [{"src": ["*"], "sites": ["*"]}]}, "whoever may watch is named"),
+        ({"maintainers": [{"src": ["autogroup:member"], "sites": ["*"]}]}, "whoever may watch is named"),
+        ({"maintainers": [{"src": ["tag:ops"], "sites": ["*"]}]}, "whoever may watch is named"),
+        ({"maintainers": [{"src": [], "sites": ["*"]}]}, "src must name at least one"),
+        ({"maintainers": [{"src": ["ann@"], "sites": []}]}, "sites must name at least one"),
+        ({"maintainers": [{"src": ["ann@"], "sites": ["north*"]}]}, "sites must be"),
+        ({"maintainers": [{"src": ["ann@"], "sites": ["*"], "cameras": ["Cam 1"]}]}, "cameras must be"),
+    ],
+)
+def test_refuses_a_wish_that_grants_more_than_it_says(change: dict[str, Any], said: str) -> None:
+    """Wildcards where a name must stand, and values that no agent would understand, are refused."""
+    asked = {"capability": CAPABILITY, "gateways": ["tag:gateway"], "maintainers": [], "ports": PORTS, "tests": []}
+    with pytest.raises(module.RefusedError, match=said):
+        module.wish(**asked | change)
+
+
+@pytest.mark.parametrize(
+    ("src", "users", "said"),
+    [
+        ("ghost@", USERS, "no user for 'ghost@'"),
+        ("@", USERS, "no user for '@'"),
+        ("group:vendor", USERS, "no user for 'dan@' of group:vendor"),
+        ("group:other", USERS, "no group 'group:other'"),
+        ("ann@", (*USERS, {"id": "9", "name": "ann"}), "has 2 user for 'ann@'"),
+    ],
+)
+def test_refuses_users_that_headscale_does_not_know(src: str, users: tuple[dict[str, Any], ...], said: str) -> None:
+    """headscale grants nothing to a misspelt user and says nothing about it, so the role says the name."""
+    policy = {"grants": [], "groups": {"group:vendor": ["ann@", "dan@"]}}
+    with pytest.raises(module.RefusedError, match=said):
+        module.check_users(policy, wish({"src": [src], "sites": ["*"]}), module.Tailnet(users, NODES))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"src": ["bob@"], "dst": ["tag:nas"], "app": {CAPABILITY: [{}], "nas.example/cap/admin": [{}]}},
+        {"src": ["bob@"], "dst": ["tag:gateway"], "via": ["tag:router"], "app": {CAPABILITY: [{}]}},
+    ],
+)
+def test_refuses_to_touch_a_rule_that_is_half_the_owners(rule: dict[str, Any]) -> None:
+    """A grant that holds the capability beside something else is neither replaced nor left standing."""
+    with pytest.raises(module.RefusedError, match=r"beside other rules \(src bob@\)"):
+        module.merge({"grants": [rule]}, wish(), TAILNET)
+
+
+class Server(BaseHTTPRequestHandler):
+    """A headscale of one policy; `log` holds what it was asked, `race` a text that somebody writes during the check."""
+
+    stored = ""
+    race = ""
+    log: list[str]
+
+    def answer(self) -> None:
+        self.log.append(f"{self.command} {self.path.removeprefix('/api/v1/')}")
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "{}")
+        code = 200
+        said: dict[str, Any] = {}
+        if self.headers["Authorization"] != f"Bearer {KEY}":
+            code = 401
+        elif self.path.endswith("/policy/check"):
+            type(self).stored = self.race or self.stored
+        elif self.path.endswith("/policy"):
+            if self.command == "PUT":
+                type(self).stored = body["policy"]
+            said = {"policy": self.stored}
+        elif self.path.endswith("/user"):
+            said = {"users": list(USERS)}
+        elif self.path.endswith("/node"):
+            said = {"nodes": list(NODES)}
+        data = json.dumps(said).encode()
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_GET = do_PUT = do_POST = answer  # noqa: N815 - the names that http.server calls
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[type[Server], str]]:
+    kind = type("Served", (Server,), {"log": [], "stored": '{"grants": []}'})
+    with ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield kind, f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join(5)
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    file = tmp_path / "key"
+    file.write_text(KEY + "\n")
+    return file
+
+
+def test_checks_before_it_writes(served: tuple[type[Server], str], key_file: Path) -> None:
+    """A write comes after headscale's own check; a dry run ends before it; the second run only reads."""
+    kind, url = served
+    server, wanted = module.Headscale(url, key_file), wish({"src": ["ann@"], "sites": ["*"]})
+    module.apply(server, wanted, dry=True)
+    assert kind.log == ["GET policy", "GET user", "GET node", "POST policy/check"]
+    assert kind.stored == '{"grants": []}'
+    kind.log.clear()
+    before, after = module.apply(server, wanted, dry=False)
+    assert before != after == json.loads(kind.stored)
+    assert kind.log.index("POST policy/check") < kind.log.index("PUT policy")
+    kind.log.clear()
+    module.apply(server, wanted, dry=False)
+    assert kind.log == ["GET policy", "GET user", "GET node"]
+
+
+def test_does_not_overwrite_what_somebody_just_wrote(served: tuple[type[Server], str], key_file: Path) -> None:
+    """A policy that changed between reading and writing is left as it is."""
+    kind, url = served
+    kind.race = '{"grants": [{"src": ["bob@"]}]}'
+    with pytest.raises(module.RefusedError, match="changed while this ran"):
+        module.apply(module.Headscale(url, key_file), wish({"src": ["ann@"], "sites": ["*"]}), dry=False)
+    assert kind.stored == kind.race
+
+
+def test_says_no_key_when_headscale_refuses_it(served: tuple[type[Server], str], tmp_path: Path) -> None:
+    """A refused or malformed key is told by its file's name; the key itself is in no sentence."""
+    _, url = served
+    file = tmp_path / "key"
+    file.write_text("hskey-api-wrong-secret")
+    with pytest.raises(module.RefusedError, match="refuses the API key") as refused:
+        module.Headscale(url, file).policy()
+    assert "secret" not in str(refused.value)
+    file.write_text("two words\nX-Evil: secret")
+    with pytest.raises(module.RefusedError, match="must hold an API key") as refused:
+        module.Headscale(url, file)
+    assert "secret" not in str(refused.value)
+    with pytest.raises(module.RefusedError, match="cannot be read"):
+        module.Headscale(url, tmp_path / "none")
