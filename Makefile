@@ -15,11 +15,15 @@ venv: .venv/.ready ## the Python environment, from locks/dev.txt
 	./bootstrap
 	@touch $@
 
+.PHONY: wheelhouse
+wheelhouse: venv ## the wheels that a gateway gets, from the locks (cached by content)
+	@.venv/bin/python agent/wheelhouse
+
 .PHONY: demo test lint unit lab-test molecule bench need-root
 need-root:
 	@[ "$$(id -u)" = 0 ] || { echo "This needs root (network namespaces, mounts, systemd hosts): sudo make $(MAKECMDGOALS)"; exit 1; }
 
-demo: need-root venv ## a lab, a blank gateway, one window through it; figures in build/demo.json (KEEP=1: leave the lab up)
+demo: need-root wheelhouse ## a lab, a blank gateway, one window through it; figures in build/demo.json (KEEP=1: leave the lab up)
 	@.venv/bin/python -m demo
 
 test: need-root venv unit lab-test molecule requirements ## every test, from unit to Molecule
@@ -28,11 +32,11 @@ unit: venv ## the tests that need no lab
 	@mkdir -p build
 	@.venv/bin/pytest tests/unit --junit-xml=build/unit.xml
 
-lab-test: need-root venv ## the tests against the lab
+lab-test: need-root wheelhouse ## the tests against the lab
 	@mkdir -p build
 	@.venv/bin/pytest tests/lab --junit-xml=build/lab.xml
 
-molecule: need-root venv ## the roles on a blank gateway: converge, idempotence, verify
+molecule: need-root wheelhouse ## the roles on a blank gateway: converge, idempotence, verify
 	@.venv/bin/python -m lab.molecule
 
 requirements: venv ## docs/requirements.md from the tags and the last results
@@ -43,5 +47,5 @@ lint: venv ## ruff, mypy, ansible-lint
 	@.venv/bin/mypy agent/src/sightglass lab demo bench ansible/playbooks/library tests
 	@.venv/bin/ansible-lint --offline --profile production -q
 
-bench: need-root venv ## the figures of the README, beside plain MediaMTX + ffmpeg
+bench: need-root wheelhouse ## the figures of the README, beside plain MediaMTX + ffmpeg
 	@.venv/bin/python -m bench

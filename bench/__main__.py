@@ -11,6 +11,7 @@ import os
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ TARGETS = {
 
 def summary(rows: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
     """The promised figures, each with its number of trials."""
-    kinds = {"median": statistics.median, "max": max}
+    kinds: dict[str, Callable[[list[float]], float]] = {"median": statistics.median, "max": max}
     return {
         title: {"n": len(rows[name]), "value": round(kinds[kind](rows[name]), 3), "target": target}
         for (name, kind), (title, target) in TARGETS.items()

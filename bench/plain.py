@@ -26,6 +26,11 @@ paths: {{cam1: {{}}}}
 """
 
 
+def _start(command: list[str]) -> subprocess.Popen[bytes]:
+    nothing = subprocess.DEVNULL
+    return subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing)
+
+
 def one_plain(lab: Lab, gateway: Host, maintainer: Host) -> dict[str, float]:
     """Seconds from the start of both by hand to the first decoded frame, and from their kill to the last media byte.
 
@@ -39,36 +44,21 @@ def one_plain(lab: Lab, gateway: Host, maintainer: Host) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory) / "mediamtx.yml"
         config.write_text(_CONFIG.format(address=gateway.vpn4, port=PROBE_PORT))
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         began = time.time()
-        server = subprocess.Popen([*inside, lab.data["binaries"]["mediamtx"], str(config)], **quiet)  # type: ignore[call-overload]
+        server = _start([*inside, lab.data["binaries"]["mediamtx"], str(config)])
         feed = None
         try:
-            ask = ["bash", "-c", f"</dev/tcp/{gateway.vpn4}/{PROBE_PORT}"]
-            wait.until(
-                lambda: subprocess.run([*inside, *ask], check=False, **quiet).returncode == 0, 10, "MediaMTX listens"
-            )  # type: ignore[call-overload]
-            feed = subprocess.Popen(
+            ask = [*inside, "bash", "-c", f"</dev/tcp/{gateway.vpn4}/{PROBE_PORT}"]
+            wait.until(lambda: _start(ask).wait(2) == 0, 10, "MediaMTX listens")
+            feed = _start(
                 [
                     *inside,
                     *("ffmpeg", "-loglevel", "error", "-fflags", "nobuffer", "-f", "mpjpeg"),
                     *("-i", "http://127.0.0.1:8000/mjpeg/cam1", "-vf", "scale=640:360", "-r", "10"),
-                    *(
-                        "-c:v",
-                        "libx264",
-                        "-preset",
-                        "ultrafast",
-                        "-tune",
-                        "zerolatency",
-                        "-g",
-                        "10",
-                        "-pix_fmt",
-                        "yuv420p",
-                    ),
-                    *("-f", "rtsp", "-rtsp_transport", "tcp", url),
-                ],
-                **quiet,
-            )  # type: ignore[call-overload]
+                    *("-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency"),
+                    *("-g", "10", "-pix_fmt", "yuv420p", "-f", "rtsp", "-rtsp_transport", "tcp", url),
+                ]
+            )
             first = first_frame_at(watching)
             killed = time.time()
         finally:

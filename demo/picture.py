@@ -8,6 +8,7 @@ to be shown of a decoded picture is that the mosaic is there: inside a block the
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ NOISE = 6.0
 """Grey levels within a block that the codec may add (0.7 was seen)."""
 
 
-def detail(picture: NDArray[np.uint8]) -> float:
+def detail(picture: NDArray[Any]) -> float:
     """95 % of the blocks vary by at most this many grey levels (standard deviation) inside."""
     gray = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[_TOP:_BOTTOM].astype(np.float32)
     cells = gray.reshape(gray.shape[0] // BLOCK, BLOCK, gray.shape[1] // BLOCK, BLOCK)

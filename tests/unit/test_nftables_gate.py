@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from shutter_parts import (
+
+from tests.unit.shutter_parts import (
     AGENT,
     FEED,
     LAN4,

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from shutter_parts import ROLE, ROOT, Net, cannot, net, rendered
+
+from tests.unit.shutter_parts import ROLE, ROOT, Net, cannot, net, rendered
 
 UNITS = ROOT / "roles/sightglass_agent/templates"
 kernel = pytest.mark.skipif(bool(cannot()), reason=cannot() or "can run")

@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from shutter_parts import (
+
+from tests.unit.shutter_parts import (
     FEED,
     LAN_GW4,
     MEMBER4,

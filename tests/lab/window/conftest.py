@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from lab import Lab
-
-sys.path.insert(0, str(Path(__file__).parent))
-from site_under_test import ROOT, Site
+from tests.lab.window.site_under_test import ROOT, Site
 
 
 def converge(lab: Lab) -> None:

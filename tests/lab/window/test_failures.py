@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from site_under_test import LEASE_S, Site
 
 from lab import wait
+from tests.lab.window.site_under_test import LEASE_S, Site
 
 UNITS = ("agent", "shutter", "feed", "mediamtx")
 

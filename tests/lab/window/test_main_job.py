@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
-from site_under_test import Site
 
 from lab import wait
+from tests.lab.window.site_under_test import Site
 
 
 @pytest.mark.requirement("O1")
@@ -60,10 +61,10 @@ def test_a_moving_lane_refuses(site: Site) -> None:
     ids=["camera", "ceiling", "zero", "short", "long", "newline", "escape"],
 )
 def test_what_a_site_does_not_allow_is_refused_in_one_sentence(
-    site: Site, options: dict[str, object], rule: str
+    site: Site, options: dict[str, Any], rule: str
 ) -> None:
     """The rule's name, one line, nothing started."""
-    refused = site.ask_open(**options)  # type: ignore[arg-type]
+    refused = site.ask_open(**options)
     assert refused.returncode == 3, refused
     assert f"refused ({rule})" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1

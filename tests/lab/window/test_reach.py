@@ -8,11 +8,10 @@ import sys
 import time
 
 import pytest
-from site_under_test import TOOLS, Site
 
 from demo.matrix import measure, planted
 from lab import wait
-
+from tests.lab.window.site_under_test import TOOLS, Site
 
 _LISTENS = ["ss", "-Hltn", "sport = :7998"]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from site_under_test import Site
 
 from lab import wait
+from tests.lab.window.site_under_test import Site
 
 PICTURES = set("jpg jpeg png bmp gif webp mp4 mkv ts m4s h264 264 avi mov yuv raw pcap".split())  # noqa: SIM905
 
