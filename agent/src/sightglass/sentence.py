@@ -13,6 +13,7 @@ _RULES = {
     "model_type": "must be an object",
     "model_attributes_type": "must be an object",
     "dict_type": "must be an object",
+    "json_invalid": "must be JSON",
 }
 _MOST_SHOWN = 80
 
@@ -32,7 +33,7 @@ def sentence(fault: Mapping[str, Any], skip: int = 0, whole: str = "the body") -
     rule = re.sub(r"^[A-Z][a-z]+ should ", "must ", rule)
     rule = json.dumps(rule[:1].lower() + rule[1:])[1:-1].replace('\\"', '"').replace("\\\\", "\\")
     value = fault.get("input")
-    if kind in ("value_error", "json_invalid") or isinstance(value, dict | list | bytes):
+    if kind == "value_error" or isinstance(value, dict | list | bytes):
         return f"{field}: {rule}"
     shown = json.dumps(value, default=str)
     return f"{field}: {rule}, not {shown if len(shown) <= _MOST_SHOWN else shown[:_MOST_SHOWN] + '...'}"

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
+from sightglass.api.answers import GuardsAnswer, ReceiptsAnswer, Refused, StatusAnswer, VerifyAnswer, WindowAnswer
+from sightglass.api.bounded import MOST_BODY, Bounded
 from sightglass.api.port import AgentPort, Caller, OpenRequest
 from sightglass.api.shapes import CloseBody, OpenBody, SwitchBody
 from sightglass.refusal import Refusal
+from sightglass.sentence import sentence
 
 OPERATORS = "sightglass-operators"
+_REFUSALS = {
+    403: "The caller may not do this.",
+    409: "A rule says no.",
+    422: "The request is not as it must be, or more than this site allows.",
+}
 
 
 def caller_of(request: Request) -> Caller:
@@ -39,27 +47,53 @@ Anyone = Annotated[Caller, Depends(caller_of)]
 
 def make(port: AgentPort) -> FastAPI:
     """The application over one port."""
-    app = FastAPI(title="Sightglass agent", version="1", docs_url=None, redoc_url=None)
+    # No /openapi.json: docs/openapi.json says the same, and every answer here carries the chain.
+    app = FastAPI(
+        title="Sightglass agent",
+        version="1",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        # Who asked for what is in the receipts, and leaves this host in no other way.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+        responses={status: {"model": Refused, "description": why} for status, why in _REFUSALS.items()},
+    )
+    app.add_middleware(Bounded)
 
     def answer(value: Any) -> JSONResponse:
         fields = dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
         return JSONResponse({**fields, "chain": dataclasses.asdict(port.chain())})
 
+    def no(code: str, message: str, status: int) -> JSONResponse:
+        return JSONResponse({"code": code, "message": message, "chain": dataclasses.asdict(port.chain())}, status)
+
     @app.exception_handler(Refusal)
     async def refused(_request: Request, refusal: Refusal) -> JSONResponse:
-        body = {"code": refusal.code, "message": refusal.message, "chain": dataclasses.asdict(port.chain())}
-        return JSONResponse(body, refusal.status)
+        return no(refusal.code, refusal.message, refusal.status)
 
     @app.exception_handler(RequestValidationError)
     async def bad(_request: Request, error: RequestValidationError) -> JSONResponse:
-        body = {"code": "bad-request", "message": sentence(error), "chain": dataclasses.asdict(port.chain())}
-        return JSONResponse(body, 422)
+        fault: Any = error.errors()[0]
+        return no("bad-request", sentence(fault, skip=2 if fault["type"] == "json_invalid" else 1), 422)
 
-    @app.get("/v1/status")
+    @app.exception_handler(HTTPException)
+    async def other(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code in (404, 405):
+            return no("bad-request", f"there is no {request.method} of this path", error.status_code)
+        if error.status_code == 413:
+            return no("bad-request", f"the body: must have at most {MOST_BODY} bytes", 413)
+        return no("bad-request", "the body: must be JSON that can be read", 422)
+
+    @app.exception_handler(Exception)
+    async def fault(_request: Request, error: Exception) -> JSONResponse:
+        # The log has the trace; an opening that failed so is not known to have changed nothing.
+        return no("fault", f"the agent failed at this: {type(error).__name__}", 500)
+
+    @app.get("/v1/status", response_model=StatusAnswer)
     async def status(_caller: Anyone) -> JSONResponse:
         return answer(await port.status())
 
-    @app.post("/v1/windows")
+    @app.post("/v1/windows", response_model=WindowAnswer)
     async def open_window(body: OpenBody, caller: Operator) -> JSONResponse:
         request = OpenRequest(
             request_id=body.request_id,
@@ -72,19 +106,19 @@ def make(port: AgentPort) -> FastAPI:
         )
         return answer(await port.open(request, caller))
 
-    @app.post("/v1/windows/close")
+    @app.post("/v1/windows/close", response_model=WindowAnswer)
     async def close_window(body: CloseBody, caller: Operator) -> JSONResponse:
         return answer(await port.close(body.window, body.reason, caller))
 
-    @app.post("/v1/disable")
+    @app.post("/v1/disable", response_model=StatusAnswer)
     async def disable(body: SwitchBody, caller: Operator) -> JSONResponse:
         return answer(await port.disable(body.reason, caller))
 
-    @app.post("/v1/enable")
+    @app.post("/v1/enable", response_model=StatusAnswer)
     async def enable(body: SwitchBody, caller: Operator) -> JSONResponse:
         return answer(await port.enable(body.reason, caller))
 
-    @app.get("/v1/guards")
+    @app.get("/v1/guards", response_model=GuardsAnswer)
     async def guards(
         _caller: Anyone,
         camera: Annotated[list[str], Query(max_length=4)] = [],  # noqa: B006 - FastAPI copies it for each request
@@ -93,25 +127,14 @@ def make(port: AgentPort) -> FastAPI:
         found = await port.guards(tuple(camera), purpose)
         return answer({"guards": [dataclasses.asdict(guard) for guard in found]})
 
-    @app.get("/v1/receipts")
+    @app.get("/v1/receipts", response_model=ReceiptsAnswer)
     async def receipts(
         _caller: Operator, after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=500)] = 100
     ) -> JSONResponse:
         return answer({"events": await port.receipts(after, limit)})
 
-    @app.get("/v1/receipts/verify")
+    @app.get("/v1/receipts/verify", response_model=VerifyAnswer)
     async def verify(_caller: Anyone) -> JSONResponse:
         return answer(await port.verify())
 
     return app
-
-
-def sentence(error: RequestValidationError) -> str:
-    """The first thing that is wrong: the field, the rule, the value."""
-    first: Any = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"][1:]) or "the body"
-    rule = str(first["msg"]).removeprefix("Value error, ")
-    rule = rule[:1].lower() + rule[1:]
-    if first["type"] in ("missing", "value_error", "json_invalid"):
-        return f"{field}: {rule}"
-    return f"{field}: {rule}, not {json.dumps(first.get('input'), default=str)[:80]}"

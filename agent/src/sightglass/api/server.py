@@ -41,6 +41,8 @@ class _WithCaller(H11Protocol):
         super().connection_made(transport)
         peer = transport.get_extra_info("socket")
         self.app_state = {**self.app_state, "caller": caller(peer)}
+        # uvicorn's clock starts after the first answer only: who connects and asks nothing would hold a place for ever.
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
 
 class _Server(uvicorn.Server):
@@ -57,7 +59,9 @@ async def serve(port: AgentPort, fd: int, stop: asyncio.Event) -> None:
         http=_WithCaller,
         ws="none",
         lifespan="off",
+        log_config=None,
         log_level="warning",
+        proxy_headers=False,
         access_log=False,
         limit_concurrency=64,
         timeout_keep_alive=5,
@@ -67,7 +71,9 @@ async def serve(port: AgentPort, fd: int, stop: asyncio.Event) -> None:
     listener = socket.socket(fileno=fd)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    server.should_exit = True
-    await task
+    try:
+        await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+        server.should_exit = True
+        await task
