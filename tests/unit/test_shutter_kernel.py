@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -275,10 +276,18 @@ def test_a_renewal_cuts_only_who_is_no_longer_named(lab: Net) -> None:
         kind, _, _, ended = goes.communicate(timeout=5)[0].split()
         assert kind == "reset"
         assert float(ended) - asked < 0.1
+        before = received(lab, VIEWER4)
+        until("the other viewer gets more", lambda: received(lab, VIEWER4) > before)
         assert stays.poll() is None
         running.close()
         kind, _, last, _ = stays.communicate(timeout=5)[0].split()
         assert (kind, float(last) > float(ended)) == ("reset", True)
+
+
+def received(lab: Net, viewer: str) -> int:
+    """Bytes that a viewer's connection has got so far."""
+    shown = lab.peer.run("ss", "-tinH", "src", viewer)
+    return int(re.search(r"bytes_received:(\d+)", shown)[1])  # type: ignore[index]
 
 
 @pytest.mark.requirement("U1")
