@@ -1,13 +1,16 @@
 """`sightglass`: what a person on the gateway types. Standard library only, so that it answers at once.
 
-Exit codes: 0 done, 1 a check found a problem, 2 wrong usage, 3 refused (one line: the rule and a sentence), 4 no agent.
+Exit codes: 0 done, 1 a check found a problem, 2 wrong usage, 3 refused (one line: the rule and a sentence), 4 no agent
+or no answer that makes sense, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import http.client
+import io
 import json
+import os
 import secrets
 import socket
 import sys
@@ -37,6 +40,10 @@ class _Unix(http.client.HTTPConnection):
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot show a name must not turn a window that opened into an error.
+            stream.reconfigure(errors="backslashreplace")
     arguments = _parser().parse_args(argv)
     verb: Callable[[argparse.Namespace], int] = arguments.verb
     try:
@@ -44,6 +51,11 @@ def main(argv: list[str] | None = None) -> int:
     except Refused as refused:
         sys.stderr.write(f"{refused}\n")
         return 3
+    except KeyboardInterrupt:
+        return 130
+    except (KeyError, TypeError, AttributeError) as error:
+        sys.stderr.write(f"the agent at {arguments.socket} speaks another language: {_plain(repr(error))}\n")
+        return 4
     except (OSError, http.client.HTTPException, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         sys.stderr.write(f"no answer from the agent at {arguments.socket}: {_plain(why)}\n")
@@ -98,12 +110,16 @@ def _ask(arguments: argparse.Namespace, method: str, path: str, body: dict[str, 
     """One question. Raises Refused with the rule and its sentence."""
     connection = _Unix(arguments.socket)
     try:
-        text = None if body is None else json.dumps(body)
-        connection.request(method, path, text, {} if text is None else {"Content-Type": "application/json"})
+        sent = None if body is None else json.dumps(body)
+        connection.request(method, path, sent, {} if sent is None else {"Content-Type": "application/json"})
         response = connection.getresponse()
-        answer = json.loads(response.read())
+        text = response.read()
     finally:
         connection.close()
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        raise ValueError(f"{response.status} {response.reason}, and no JSON") from None
     if not isinstance(answer, dict):
         raise ValueError("its answer is no object")  # noqa: TRY004 - a fault of the other side
     if response.status >= 400:
@@ -112,7 +128,11 @@ def _ask(arguments: argparse.Namespace, method: str, path: str, body: dict[str, 
 
 
 def _show(arguments: argparse.Namespace, answer: dict[str, Any], lines: list[str]) -> int:
-    print(json.dumps(answer, indent=2) if arguments.json else "\n".join(map(_plain, lines)))
+    try:
+        print(json.dumps(answer, indent=2) if arguments.json else "\n".join(map(_plain, lines)), flush=True)
+    except BrokenPipeError:
+        # `| head` has seen enough; Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -199,7 +219,11 @@ def _verify(arguments: argparse.Namespace) -> int:
     if arguments.dir is not None:
         from sightglass.store import verify
 
-        report = verify(arguments.dir)
+        try:
+            report = verify(arguments.dir)
+        except OSError as error:
+            sys.stderr.write(f"--dir: {_plain(str(error.filename))}: {error.strerror}\n")
+            return 2
         problems = [{"name": p.name, "line": p.line, "why": p.why} for p in report.problems]
         answer: dict[str, Any] = {
             "ok": report.ok,

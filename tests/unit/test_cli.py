@@ -1,0 +1,339 @@
+"""The command line against the real API on a real socket: what it asks, prints and ends with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sightglass import cli
+from sightglass.refusal import Refusal
+from sightglass.store import Store
+from tests.unit.api_parts import ANSWER_S, CHAIN, FakeAgent, served
+
+REASON = ["--reason", "align the camera"]
+OPEN = ["open", "--camera", "cam1", *REASON]
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[tuple[FakeAgent, Path]]:
+    """One served API."""
+    agent = FakeAgent()
+    with served(agent) as path:
+        yield agent, path
+
+
+class Terminal:
+    """Runs the command in this process."""
+
+    def __init__(self, agent: FakeAgent, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.agent, self.path, self._capsys = agent, path, capsys
+
+    def run(self, *words: str) -> tuple[int, str, str]:
+        """Exit code, stdout, stderr."""
+        try:
+            code = cli.main([*words, "--socket", str(self.path)])
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        said = self._capsys.readouterr()
+        return code, said.out, said.err
+
+
+@pytest.fixture
+def terminal(shared: tuple[FakeAgent, Path], capsys: pytest.CaptureFixture[str]) -> Terminal:
+    """A terminal beside a new agent."""
+    shared[0].__init__()  # type: ignore[misc] # a new state, the server keeps its port
+    return Terminal(*shared, capsys)
+
+
+@pytest.mark.requirement("O1")
+def test_open_shows_state_deadline_and_where_to_watch(terminal: Terminal) -> None:
+    """The deadline stands in UTC and in the site's time."""
+    assert terminal.run(*OPEN, "--camera", "cam2", "--minutes", "15", "--purpose", "debug") == (
+        0,
+        "window w-0123456789ab: open\n"
+        "  cameras   cam1, cam2 (debug)\n"
+        "  until     2026-11-23T10:30:00+00:00 (at the site 2026-11-23T11:30:00+01:00)\n"
+        "  watch     rtsp://100.64.0.1:8554/cam1\n"
+        "  watch     rtsp://100.64.0.1:8554/cam2\n"
+        "  viewer    ann@example.org on laptop (watching)\n",
+        "",
+    )
+
+
+def test_open_asks_for_what_was_typed(terminal: Terminal) -> None:
+    """Each option reaches the agent; without an id each call makes its own."""
+    terminal.run(*OPEN, "--minutes", "15", "--purpose", "debug", "--viewer", "ann@example.org", "--viewer", "bob@x",
+                 "--request-id", "request-1", "--claimed-name", "Ann")  # fmt: skip
+    request = terminal.agent.asked[0][1]
+    assert (request.request_id, request.cameras, request.minutes, request.reason) == (
+        "request-1", ("cam1",), 15, "align the camera")  # fmt: skip
+    assert (request.purpose, request.viewers, request.claimed_name) == ("debug", ("ann@example.org", "bob@x"), "Ann")
+    terminal.agent.window = None
+    ids = set()
+    for _ in range(2):
+        terminal.run(*OPEN)
+        ids.add(terminal.agent.asked[-1][1].request_id)
+        terminal.agent.window = None
+    assert len(ids) == 2
+
+
+def test_the_other_verbs_show_what_they_did(terminal: Terminal) -> None:
+    """One story: open, look, close, look, disable, look, enable."""
+    terminal.run(*OPEN)
+    assert terminal.run("status")[1].startswith("lab-gw1: open\n  cameras   cam1 (alignment)\n")
+    assert terminal.run("close", "--reason", "work is done") == (0, "window w-0123456789ab: closed (closed)\n", "")
+    assert terminal.run("status") == (0, "lab-gw1: closed\n  last window w-0123456789ab: closed\n", "")
+    assert terminal.run("disable", "--reason", "works on the road") == (0, "lab-gw1: disabled\n", "")
+    assert "disabled by root at 2026-11-23T10:00:00+00:00: works on the road" in terminal.run("status")[1]
+    assert terminal.run(*OPEN) == (3, "", "refused (disabled): windows are disabled here\n")
+    assert terminal.run("enable", "--reason", "works are done") == (0, "lab-gw1: closed\n", "")
+
+
+def test_guards_end_with_one_when_one_does_not_pass(terminal: Terminal) -> None:
+    """For scripts that want to know before they ask."""
+    assert terminal.run("guards") == (0, "pass    lane      the lane is idle\n", "")
+    terminal.agent.guard = type(terminal.agent.guard)("lane", "unknown", "stale", "the lane's publisher is silent")
+    assert terminal.run("guards", "--camera", "cam1", "--purpose", "debug")[0] == 1
+    assert terminal.agent.asked[-1] == ("guards", ("cam1",), "debug")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["status"], OPEN, ["disable", *REASON], ["enable", *REASON], ["guards"], ["receipts", "show"],
+     ["receipts", "export"], ["receipts", "verify"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_json_is_the_agents_answer(terminal: Terminal, words: list[str]) -> None:
+    """`--json` everywhere; `export` is JSON by itself; the chain's head is in each."""
+    code, out, _ = terminal.run(*words, *([] if "export" in words else ["--json"]))
+    assert code == 0
+    answer = json.loads(out)
+    if words[0] != "receipts" or words[1] != "verify":
+        assert answer["chain"] == CHAIN
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["open", "--camera", "../x", *REASON], "cameras.0: must match pattern"),
+        (["open", "--camera", "cam1", "--camera", "cam1", *REASON], "cameras: must name each camera once"),
+        ([*OPEN, "--minutes", "0"], "minutes: must be greater than or equal to 1, not 0"),
+        (["open", "--camera", "cam1", "--reason", "no"], "reason: must have 5 to 200 characters, it has 2"),
+        (["open", "--camera", "cam1", "--reason", "two\nlines"], "reason: must be one line of printable characters"),
+        ([*OPEN, "--request-id", "a b"], "request_id: must match pattern"),
+        ([*OPEN, "--viewer", "ann example"], "viewers.0: must match pattern"),
+        (["close", "--window", "w-1"], "window: must match pattern"),
+        (["close", "--reason", "x"], "reason: must have 5 to 200 characters"),
+        (["disable", "--reason", "x"], "reason: must have 5 to 200 characters"),
+        (["enable", "--reason", ""], "reason: must have 5 to 200 characters, it has 0"),
+        (["receipts", "show", "--after", "-1"], "after: must be greater than or equal to 0"),
+    ],
+)
+def test_what_the_agent_refuses_is_one_line(terminal: Terminal, words: list[str], said: str) -> None:
+    """On stderr, with the rule's name, exit code 3."""
+    code, out, err = terminal.run(*words)
+    assert (code, out) == (3, "")
+    assert err.startswith("refused (bad-request): ")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["look"], ["open"], ["open", "--camera", "cam1"], ["open", *REASON], [*OPEN, "--minutes", "soon"],
+     [*OPEN, "--purpose", "looking"], ["close", "now"], ["disable"], ["enable"], ["guards", "--purpose", "x"],
+     ["receipts"], ["receipts", "burn"], ["receipts", "show", "--after", "x"], ["receipts", "verify", "--dir"],
+     ["status", "--force"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_wrong_usage_asks_nobody(terminal: Terminal, words: list[str]) -> None:
+    """Exit code 2 and the usage."""
+    code, out, err = terminal.run(*words)
+    assert (code, out) == (2, "")
+    assert "usage: sightglass" in err
+    assert terminal.agent.asked == []
+
+
+def test_a_refusal_cannot_write_to_the_terminal(terminal: Terminal) -> None:
+    """Escapes, line breaks and turned text of the other side are shown as what they are: not to be shown."""
+    terminal.agent.fault = Refusal("guard-lane", "moving\x1b[2J\nroot: all is well\u202e", 409)
+    code, _, err = terminal.run(*OPEN)
+    assert (code, err) == (3, "refused (guard-lane): moving\ufffd[2J\ufffdroot: all is well\ufffd\n")
+
+
+def test_a_name_in_a_receipt_cannot_write_to_the_terminal(terminal: Terminal) -> None:
+    """The same for what others have left in the record."""
+    who = {"user": "ann\x1b]0;x\x07", "reason": "align\r\nclosed"}
+    terminal.agent.events = [
+        {"n": 1, "at": "2026-11-23T10:00:00.000+00:00", "window": None, "event": "opening", "data": {}, "who": who}
+    ]
+    code, out, _ = terminal.run("receipts", "show")
+    assert code == 0
+    assert out.count("\n") == 1
+    assert out[:-1].isprintable()
+
+
+def test_receipts_are_read_to_their_end(terminal: Terminal) -> None:
+    """More than one answer holds, each event once."""
+    terminal.agent.events = [
+        {"n": n, "at": "2026-11-23T10:00:00.000+00:00", "window": "w-1", "event": "joined", "data": {}, "who": None}
+        for n in range(1, 1102)
+    ]
+    assert [event["n"] for event in json.loads(terminal.run("receipts", "export")[1])["events"]] == [*range(1, 1102)]
+    assert terminal.run("receipts", "show", "--after", "1099")[1].count("\n") == 2
+    assert ("receipts", 1000, 500) in terminal.agent.asked
+
+
+@pytest.mark.requirement("U5")
+def test_verify_names_what_is_wrong(terminal: Terminal) -> None:
+    """Exit code 1; whole is 0."""
+    assert terminal.run("receipts", "verify") == (0, "the chain is whole: 0 events\n", "")
+    terminal.agent.problems = [{"name": "edited", "line": 3, "why": "event 3 was changed after it was written"}]
+    assert terminal.run("receipts", "verify") == (1, "edited: event 3 was changed after it was written\n", "")
+    assert terminal.run("receipts", "verify", "--json")[0] == 1
+
+
+@pytest.mark.requirement("U5")
+def test_a_copy_is_verified_without_an_agent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--dir`: far from its gateway."""
+    Store(tmp_path, "boot").append("opening", "w-1", {}, {"user": "ann"})
+    words = ["receipts", "verify", "--dir", str(tmp_path / "receipts")]
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out == "the chain is whole: 2 events\n"
+    chain = tmp_path / "receipts" / "chain.jsonl"
+    chain.write_bytes(chain.read_bytes().replace(b"opening", b"opened"))
+    assert cli.main([*words, "--json"]) == 1
+    assert [problem["name"] for problem in json.loads(capsys.readouterr().out)["problems"]] == ["edited"]
+    chain.unlink()
+    assert cli.main(words) == 2
+    assert capsys.readouterr().err == f"--dir: {chain}: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["status"], OPEN, ["close"], ["disable", *REASON], ["enable", *REASON], ["guards"], ["receipts", "show"],
+     ["receipts", "export"], ["receipts", "verify"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_without_an_agent_there_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    """Exit code 4."""
+    path = tmp_path / "none.sock"
+    assert cli.main([*words, "--socket", str(path)]) == 4
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", f"no answer from the agent at {path}: No such file or directory\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"", "no answer from the agent at PATH: Remote end closed connection without response"),
+        (b"SSH-2.0-nothing\r\n", "no answer from the agent at PATH: SSH-2.0-nothing"),
+        (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nbusy",
+         "no answer from the agent at PATH: 503 Service Unavailable, and no JSON"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
+         "no answer from the agent at PATH: its answer is no object"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+         "the agent at PATH speaks another language: KeyError('site')"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}", "no answer from the agent at PATH: IncompleteRead"),
+    ],
+    ids=["closed", "no HTTP", "busy", "list", "empty object", "cut off"],
+)  # fmt: skip
+def test_an_answer_that_makes_no_sense_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], answer: bytes, said: str
+) -> None:
+    """Whatever listens there."""
+    path = tmp_path / "agent.sock"
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as listener:
+        listener.settimeout(ANSWER_S)
+        listener.bind(str(path))
+        listener.listen()
+
+        def once() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(ANSWER_S)
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=once)
+        thread.start()
+        code = cli.main(["status", "--socket", str(path)])
+        thread.join(ANSWER_S)
+    out, err = capsys.readouterr()
+    assert (code, out) == (4, "")
+    assert err.startswith(said.replace("PATH", str(path)))
+    assert err.count("\n") == 1
+
+
+def spawn(*words: str, **options: Any) -> subprocess.Popen[str]:
+    """The command as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "sightglass.cli", *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
+    )  # fmt: skip
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(terminal: Terminal) -> None:
+    """`receipts show | head -1`."""
+    terminal.agent.events = [
+        {"n": n, "at": "2026-11-23T10:00:00.000+00:00", "window": "w-1", "event": "joined", "data": {}, "who": None}
+        for n in range(1, 400)
+    ]
+    with spawn("receipts", "show", "--socket", str(terminal.path)) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(ANSWER_S) == 0
+
+
+def test_a_terminal_without_the_letters_is_no_error(terminal: Terminal) -> None:
+    """A name is shown as far as the terminal can."""
+    terminal.agent.off = {"at": "now", "user": "Łukasz", "reason": "works on the road"}
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    with spawn("status", "--socket", str(terminal.path), env=environment) as process:
+        out, err = process.communicate(timeout=ANSWER_S)
+    assert (process.returncode, err) == (0, "")
+    assert "disabled by \\u0141ukasz" in out
+
+
+def test_an_interrupt_ends_it_without_a_trace(tmp_path: Path) -> None:
+    """Somebody does not want to wait for the answer."""
+    path = tmp_path / "agent.sock"
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as listener:
+        listener.settimeout(ANSWER_S)
+        listener.bind(str(path))
+        listener.listen()
+        with spawn("status", "--socket", str(path)) as process:
+            connection, _ = listener.accept()
+            with connection:
+                process.send_signal(signal.SIGINT)
+                out, err = process.communicate(timeout=ANSWER_S)
+    assert (process.returncode, out, err) == (130, "", "")
+
+
+@pytest.mark.requirement("U4")
+def test_it_starts_with_the_standard_library_only() -> None:
+    """Everything it loads, also what those modules load, is Python's own: this is why it answers at once."""
+    script = "import sys, sightglass.cli; print(*{name.partition('.')[0] for name in sys.modules})"
+    before = subprocess.run(
+        [sys.executable, "-c", "import sys; print(*{name.partition('.')[0] for name in sys.modules})"],
+        capture_output=True, text=True, timeout=ANSWER_S, check=True,
+    )  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=ANSWER_S, check=True)
+    own = set(done.stdout.split()) - set(before.stdout.split())
+    assert own - set(sys.stdlib_module_names) == {"sightglass"}
+    assert "asyncio" not in own
