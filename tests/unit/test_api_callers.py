@@ -49,12 +49,14 @@ def api() -> Iterator[tuple[FakeAgent, Path]]:
         yield agent, path
 
 
-def ask_as(uid: int, path: Path, method: str, route: str, body: Any) -> tuple[int, dict[str, Any]]:
-    """One question by another process, of this user and no group but its own."""
+def ask_as(
+    uid: int, path: Path, method: str, route: str, body: Any, gid: int | None = None
+) -> tuple[int, dict[str, Any]]:
+    """One question by another process, of this user and of one group: its own number's, when none is given."""
     text = "" if body is None else json.dumps(body)
     done = subprocess.run(
         ["/usr/bin/python3", "-c", CLIENT, path, method, route, text],
-        user=uid, group=uid, extra_groups=[], cwd="/",
+        user=uid, group=uid if gid is None else gid, extra_groups=[], cwd="/",
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     status, found = json.loads(done.stdout)
@@ -97,6 +99,15 @@ def test_a_member_of_the_group_is_an_operator(api: tuple[FakeAgent, Path], monke
     assert (status, found["state"]) == (200, "open")
     (_, _, caller), = agent.asked  # fmt: skip
     assert (caller.uid, caller.user) == (NOBODY, "nobody")
+
+
+@pytest.mark.parametrize(("uid", "gid", "status"), [(NOBODY, 0, 403), (0, NOBODY, 200)])
+def test_the_user_counts_and_not_the_number_of_a_group(
+    api: tuple[FakeAgent, Path], uid: int, gid: int, status: int
+) -> None:
+    """Group 0 makes nobody root."""
+    api[0].__init__()  # type: ignore[misc]
+    assert ask_as(uid, api[1], *OPENING, gid=gid)[0] == status
 
 
 def test_a_user_whom_the_host_does_not_know_is_no_operator(api: tuple[FakeAgent, Path]) -> None:
