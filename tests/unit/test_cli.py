@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sightglass import cli
 from sightglass.refusal import Refusal
 from sightglass.store import Store
-from tests.unit.api_parts import ANSWER_S, CHAIN, FakeAgent, served
+from tests.unit.api_parts import CHAIN, FakeAgent, served
 
 REASON = ["--reason", "align the camera"]
 OPEN = ["open", "--camera", "cam1", *REASON]
@@ -71,6 +63,7 @@ def test_open_shows_state_deadline_and_where_to_watch(terminal: Terminal) -> Non
     )
 
 
+@pytest.mark.requirement("O1")
 def test_open_asks_for_what_was_typed(terminal: Terminal) -> None:
     """Each option reaches the agent; without an id each call makes its own."""
     terminal.run(*OPEN, "--minutes", "15", "--purpose", "debug", "--viewer", "ann@example.org", "--viewer", "bob@x",
@@ -88,6 +81,8 @@ def test_open_asks_for_what_was_typed(terminal: Terminal) -> None:
     assert len(ids) == 2
 
 
+@pytest.mark.requirement("O5")
+@pytest.mark.requirement("N3")
 def test_the_other_verbs_show_what_they_did(terminal: Terminal) -> None:
     """One story: open, look, close, look, disable, look, enable."""
     terminal.run(*OPEN)
@@ -100,6 +95,7 @@ def test_the_other_verbs_show_what_they_did(terminal: Terminal) -> None:
     assert terminal.run("enable", "--reason", "works are done") == (0, "lab-gw1: closed\n", "")
 
 
+@pytest.mark.requirement("O2")
 def test_guards_end_with_one_when_one_does_not_pass(terminal: Terminal) -> None:
     """For scripts that want to know before they ask."""
     assert terminal.run("guards") == (0, "pass    lane      the lane is idle\n", "")
@@ -108,6 +104,7 @@ def test_guards_end_with_one_when_one_does_not_pass(terminal: Terminal) -> None:
     assert terminal.agent.asked[-1] == ("guards", ("cam1",), "debug")
 
 
+@pytest.mark.requirement("U5")
 @pytest.mark.parametrize(
     "words",
     [["status"], OPEN, ["disable", *REASON], ["enable", *REASON], ["guards"], ["receipts", "show"],
@@ -123,6 +120,7 @@ def test_json_is_the_agents_answer(terminal: Terminal, words: list[str]) -> None
         assert answer["chain"] == CHAIN
 
 
+@pytest.mark.requirement("O1")
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -149,6 +147,7 @@ def test_what_the_agent_refuses_is_one_line(terminal: Terminal, words: list[str]
     assert err.count("\n") == 1
 
 
+@pytest.mark.requirement("O1")
 @pytest.mark.parametrize(
     "words",
     [[], ["look"], ["open"], ["open", "--camera", "cam1"], ["open", *REASON], [*OPEN, "--minutes", "soon"],
@@ -165,6 +164,7 @@ def test_wrong_usage_asks_nobody(terminal: Terminal, words: list[str]) -> None:
     assert terminal.agent.asked == []
 
 
+@pytest.mark.requirement("O2")
 def test_a_refusal_cannot_write_to_the_terminal(terminal: Terminal) -> None:
     """Escapes, line breaks and turned text of the other side are shown as what they are: not to be shown."""
     terminal.agent.fault = Refusal("guard-lane", "moving\x1b[2J\nroot: all is well\u202e", 409)
@@ -172,6 +172,7 @@ def test_a_refusal_cannot_write_to_the_terminal(terminal: Terminal) -> None:
     assert (code, err) == (3, "refused (guard-lane): moving\ufffd[2J\ufffdroot: all is well\ufffd\n")
 
 
+@pytest.mark.requirement("U5")
 def test_a_name_in_a_receipt_cannot_write_to_the_terminal(terminal: Terminal) -> None:
     """The same for what others have left in the record."""
     who = {"user": "ann\x1b]0;x\x07", "reason": "align\r\nclosed"}
@@ -184,6 +185,7 @@ def test_a_name_in_a_receipt_cannot_write_to_the_terminal(terminal: Terminal) ->
     assert out[:-1].isprintable()
 
 
+@pytest.mark.requirement("U5")
 def test_receipts_are_read_to_their_end(terminal: Terminal) -> None:
     """More than one answer holds, each event once."""
     terminal.agent.events = [
@@ -218,122 +220,3 @@ def test_a_copy_is_verified_without_an_agent(tmp_path: Path, capsys: pytest.Capt
     chain.unlink()
     assert cli.main(words) == 2
     assert capsys.readouterr().err == f"--dir: {chain}: No such file or directory\n"
-
-
-@pytest.mark.parametrize(
-    "words",
-    [["status"], OPEN, ["close"], ["disable", *REASON], ["enable", *REASON], ["guards"], ["receipts", "show"],
-     ["receipts", "export"], ["receipts", "verify"]],
-    ids=" ".join,
-)  # fmt: skip
-def test_without_an_agent_there_is_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
-) -> None:
-    """Exit code 4."""
-    path = tmp_path / "none.sock"
-    assert cli.main([*words, "--socket", str(path)]) == 4
-    said = capsys.readouterr()
-    assert (said.out, said.err) == ("", f"no answer from the agent at {path}: No such file or directory\n")
-
-
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        (b"", "no answer from the agent at PATH: Remote end closed connection without response"),
-        (b"SSH-2.0-nothing\r\n", "no answer from the agent at PATH: SSH-2.0-nothing"),
-        (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nbusy",
-         "no answer from the agent at PATH: 503 Service Unavailable, and no JSON"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
-         "no answer from the agent at PATH: its answer is no object"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
-         "the agent at PATH speaks another language: KeyError('site')"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}", "no answer from the agent at PATH: IncompleteRead"),
-    ],
-    ids=["closed", "no HTTP", "busy", "list", "empty object", "cut off"],
-)  # fmt: skip
-def test_an_answer_that_makes_no_sense_is_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], answer: bytes, said: str
-) -> None:
-    """Whatever listens there."""
-    path = tmp_path / "agent.sock"
-    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as listener:
-        listener.settimeout(ANSWER_S)
-        listener.bind(str(path))
-        listener.listen()
-
-        def once() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.settimeout(ANSWER_S)
-                connection.recv(4096)
-                connection.sendall(answer)
-
-        thread = threading.Thread(target=once)
-        thread.start()
-        code = cli.main(["status", "--socket", str(path)])
-        thread.join(ANSWER_S)
-    out, err = capsys.readouterr()
-    assert (code, out) == (4, "")
-    assert err.startswith(said.replace("PATH", str(path)))
-    assert err.count("\n") == 1
-
-
-def spawn(*words: str, **options: Any) -> subprocess.Popen[str]:
-    """The command as a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "sightglass.cli", *words],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
-    )  # fmt: skip
-
-
-def test_a_reader_who_has_seen_enough_is_no_error(terminal: Terminal) -> None:
-    """`receipts show | head -1`."""
-    terminal.agent.events = [
-        {"n": n, "at": "2026-11-23T10:00:00.000+00:00", "window": "w-1", "event": "joined", "data": {}, "who": None}
-        for n in range(1, 400)
-    ]
-    with spawn("receipts", "show", "--socket", str(terminal.path)) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        assert process.stderr.read() == ""
-        assert process.wait(ANSWER_S) == 0
-
-
-def test_a_terminal_without_the_letters_is_no_error(terminal: Terminal) -> None:
-    """A name is shown as far as the terminal can."""
-    terminal.agent.off = {"at": "now", "user": "Łukasz", "reason": "works on the road"}
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    with spawn("status", "--socket", str(terminal.path), env=environment) as process:
-        out, err = process.communicate(timeout=ANSWER_S)
-    assert (process.returncode, err) == (0, "")
-    assert "disabled by \\u0141ukasz" in out
-
-
-def test_an_interrupt_ends_it_without_a_trace(tmp_path: Path) -> None:
-    """Somebody does not want to wait for the answer."""
-    path = tmp_path / "agent.sock"
-    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as listener:
-        listener.settimeout(ANSWER_S)
-        listener.bind(str(path))
-        listener.listen()
-        with spawn("status", "--socket", str(path)) as process:
-            connection, _ = listener.accept()
-            with connection:
-                process.send_signal(signal.SIGINT)
-                out, err = process.communicate(timeout=ANSWER_S)
-    assert (process.returncode, out, err) == (130, "", "")
-
-
-@pytest.mark.requirement("U4")
-def test_it_starts_with_the_standard_library_only() -> None:
-    """Everything it loads, also what those modules load, is Python's own: this is why it answers at once."""
-    script = "import sys, sightglass.cli; print(*{name.partition('.')[0] for name in sys.modules})"
-    before = subprocess.run(
-        [sys.executable, "-c", "import sys; print(*{name.partition('.')[0] for name in sys.modules})"],
-        capture_output=True, text=True, timeout=ANSWER_S, check=True,
-    )  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=ANSWER_S, check=True)
-    own = set(done.stdout.split()) - set(before.stdout.split())
-    assert own - set(sys.stdlib_module_names) == {"sightglass"}
-    assert "asyncio" not in own

@@ -1,7 +1,7 @@
 """`sightglass`: what a person on the gateway types. Standard library only, so that it answers at once.
 
-Exit codes: 0 done, 1 a check found a problem, 2 wrong usage, 3 refused (one line: the rule and a sentence), 4 no agent
-or no answer that makes sense, 130 interrupted.
+Exit codes: 0 done, 1 a check found a problem or the answer could not be written, 2 wrong usage, 3 refused (one line:
+the rule and a sentence), 4 no agent, an agent that failed, or no answer that makes sense, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -23,8 +23,12 @@ SOCKET = "/run/sightglass-agent.sock"
 ANSWER_S = 40
 
 
-class Refused(Exception):  # noqa: N818 - the project's word for it
-    """The agent said no."""
+class Ended(Exception):  # noqa: N818 - no error of this program
+    """The verb cannot go on: the exit code and one line for stderr."""
+
+    def __init__(self, code: int, line: str) -> None:
+        super().__init__(line)
+        self.code = code
 
 
 class _Unix(http.client.HTTPConnection):
@@ -48,9 +52,9 @@ def main(argv: list[str] | None = None) -> int:
     verb: Callable[[argparse.Namespace], int] = arguments.verb
     try:
         return verb(arguments)
-    except Refused as refused:
-        sys.stderr.write(f"{refused}\n")
-        return 3
+    except Ended as ended:
+        sys.stderr.write(f"{_plain(str(ended))}\n")
+        return ended.code
     except KeyboardInterrupt:
         return 130
     except (KeyError, TypeError, AttributeError) as error:
@@ -107,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ask(arguments: argparse.Namespace, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """One question. Raises Refused with the rule and its sentence."""
+    """One question. Raises Ended with the rule and its sentence when the agent refuses."""
     connection = _Unix(arguments.socket)
     try:
         sent = None if body is None else json.dumps(body)
@@ -122,17 +126,24 @@ def _ask(arguments: argparse.Namespace, method: str, path: str, body: dict[str, 
         raise ValueError(f"{response.status} {response.reason}, and no JSON") from None
     if not isinstance(answer, dict):
         raise ValueError("its answer is no object")  # noqa: TRY004 - a fault of the other side
+    if response.status == http.client.INTERNAL_SERVER_ERROR:
+        # No refusal: those changed nothing, and nobody knows that of this.
+        raise Ended(4, f"{answer.get('message', 'the agent failed')}; see its log, and `sightglass status`")
     if response.status >= 400:
-        raise Refused(_plain(f"refused ({answer.get('code', response.status)}): {answer.get('message', '')}"))
+        raise Ended(3, f"refused ({answer.get('code', response.status)}): {answer.get('message', '')}")
     return answer
 
 
 def _show(arguments: argparse.Namespace, answer: dict[str, Any], lines: list[str]) -> int:
+    text = [json.dumps(answer, indent=2)] if arguments.json else map(_plain, lines)
     try:
-        print(json.dumps(answer, indent=2) if arguments.json else "\n".join(map(_plain, lines)), flush=True)
-    except BrokenPipeError:
-        # `| head` has seen enough; Python would complain once more when it closes the stream.
+        print(*text, sep="\n", end="\n" if arguments.json or lines else "", flush=True)
+    except OSError as error:
+        # Python would try, and complain, once more when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # `| head` has seen enough. On a full disk nobody must read that the agent did not answer: the window is open.
+        if not isinstance(error, BrokenPipeError):
+            raise Ended(1, f"the agent has answered, but its answer cannot be written: {error.strerror}") from error
     return 0
 
 
@@ -150,7 +161,9 @@ def _status(arguments: argparse.Namespace) -> int:
     if status["window"] is not None:
         lines += _window(status["window"])
     elif status["last"] is not None:
-        lines.append(f"  last window {status['last']['id']}: {status['last']['cause']}")
+        last = status["last"]
+        why = f" ({last['why']})" if last["why"] else ""
+        lines.append(f"  last window {last['id']}: {last['cause']}{why}")
     return _show(arguments, status, lines)
 
 
@@ -180,7 +193,8 @@ def _switch(arguments: argparse.Namespace) -> int:
 
 
 def _guards(arguments: argparse.Namespace) -> int:
-    query = urlencode([("purpose", arguments.purpose), *(("camera", camera) for camera in arguments.cameras)])
+    asked = [("purpose", arguments.purpose), *(("camera", camera) for camera in arguments.cameras)]
+    query = urlencode(asked, errors="surrogateescape")
     answer = _ask(arguments, "GET", f"/v1/guards?{query}")
     lines = [f"{guard['outcome']:<8}{guard['name']:<10}{guard['why']}" for guard in answer["guards"]]
     _show(arguments, answer, lines)
@@ -222,8 +236,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         try:
             report = verify(arguments.dir)
         except OSError as error:
-            sys.stderr.write(f"--dir: {_plain(str(error.filename))}: {error.strerror}\n")
-            return 2
+            raise Ended(2, f"--dir: {error.filename or arguments.dir}: {error.strerror}") from error
         problems = [{"name": p.name, "line": p.line, "why": p.why} for p in report.problems]
         answer: dict[str, Any] = {
             "ok": report.ok,
