@@ -16,6 +16,8 @@ from sightglass.api.bounded import MOST_BODY
 from sightglass.api.port import OpenRequest
 from tests.unit.api_parts import ANSWER_S, CHAIN, OPEN, FakeAgent, ask, served
 
+pytestmark = pytest.mark.requirement("O1")
+
 OPENING, CLOSING, DISABLE, ENABLE = "/v1/windows", "/v1/windows/close", "/v1/disable", "/v1/enable"
 REASON = "reason: must have 5 to 200 characters, it has"
 LINE = "reason: must be one line of printable characters"
@@ -36,7 +38,6 @@ def api(shared: tuple[FakeAgent, Path]) -> tuple[FakeAgent, Path]:
     return shared
 
 
-@pytest.mark.requirement("O1")
 def test_an_opening_reaches_the_agent_as_it_was_asked(api: tuple[FakeAgent, Path]) -> None:
     """Every field, the reason without the space around it, and the caller by the kernel's word."""
     agent, path = api
@@ -140,7 +141,6 @@ BAD: list[tuple[str, Any, str]] = [
 ]
 
 
-@pytest.mark.requirement("O1")
 @pytest.mark.parametrize(("route", "body", "said"), BAD)
 def test_a_bad_body_is_one_sentence_and_reaches_nobody(
     api: tuple[FakeAgent, Path], route: str, body: Any, said: str
@@ -215,6 +215,7 @@ def test_defaults_are_the_documented_ones(api: tuple[FakeAgent, Path]) -> None:
     assert agent.asked[2:] == [("guards", (), "alignment"), ("receipts", 0, 100)]
 
 
+@pytest.mark.requirement("O5")
 def test_who_connects_and_asks_nothing_is_let_go(api: tuple[FakeAgent, Path]) -> None:
     """Places are bounded: silent connections would keep others from closing a window."""
     _, path = api
@@ -229,6 +230,7 @@ def test_who_connects_and_asks_nothing_is_let_go(api: tuple[FakeAgent, Path]) ->
     assert ask(path, "GET", "/v1/status")[0] == 200
 
 
+@pytest.mark.requirement("O5")
 def test_the_server_ends_beside_an_open_connection() -> None:
     """A caller who holds a connection cannot keep the agent from stopping (`served` looks for what is left)."""
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as held, served(FakeAgent()) as path:

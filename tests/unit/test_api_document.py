@@ -6,8 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sightglass.api.app import make
 from tests.unit.api_parts import FakeAgent
+
+pytestmark = pytest.mark.requirement("U1")
 
 TARGET = Path(__file__).parents[2] / "docs" / "openapi.json"
 

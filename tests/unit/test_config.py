@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from sightglass.config import Config, ConfigError, load
 from sightglass.sentence import sentence
 
+pytestmark = pytest.mark.requirement("F3")
+
 GOOD: dict[str, Any] = {
     "site": "lab-gw1",
     "timezone": "Europe/Berlin",
@@ -176,7 +178,6 @@ def test_a_sentence_is_one_bounded_line(loc: list[str | int], message: str, valu
     assert len(said) < 6000
 
 
-@pytest.mark.requirement("F3")
 @pytest.mark.parametrize(("text", "code"), [(json.dumps(GOOD), 0), (json.dumps({**GOOD, "lease_s": 60}), 2)])
 def test_the_agent_checks_a_file(tmp_path: Path, text: str, code: int) -> None:
     """`sightglass-agent --check FILE`, which the role asks before it replaces a configuration."""
