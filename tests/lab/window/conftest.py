@@ -32,6 +32,7 @@ def site(converged: Lab) -> Iterator[Site]:
     found = Site(converged, converged.host("gw1"), converged.host("maintainer"))
     found.lane("idle")
     found.wait_closed()
+    found.wait_guards()
     cursor = (
         found.gateway.run(["journalctl", "-n", "0", "--show-cursor", "--no-pager"]).stdout.rpartition(": ")[2].strip()
     )

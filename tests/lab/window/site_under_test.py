@@ -89,6 +89,15 @@ class Site:
         wait.until(lambda: not self.left(), seconds, "nothing of the window is left")
         wait.until(lambda: self.status()["state"] in ("closed", "disabled"), seconds, "the agent says closed")
 
+    def wait_guards(self, seconds: float = 30) -> None:
+        """Wait until every guard says pass: a new agent has to hear the lane's next heartbeat first."""
+
+        def content() -> bool:
+            shown = self.sightglass("guards", "--json")
+            return shown.returncode == 0 and '"outcome": "pass"' in shown.stdout
+
+        wait.until(content, seconds, "every guard says pass")
+
     def events(self, window: str | None = None) -> list[dict[str, Any]]:
         """The receipt's events, of one window or all."""
         done = self.sightglass("receipts", "show", "--json")

@@ -60,9 +60,7 @@ def test_a_moving_lane_refuses(site: Site) -> None:
     ],
     ids=["camera", "ceiling", "zero", "short", "long", "newline", "escape"],
 )
-def test_what_a_site_does_not_allow_is_refused_in_one_sentence(
-    site: Site, options: dict[str, Any], rule: str
-) -> None:
+def test_what_a_site_does_not_allow_is_refused_in_one_sentence(site: Site, options: dict[str, Any], rule: str) -> None:
     """The rule's name, one line, nothing started."""
     refused = site.ask_open(**options)
     assert refused.returncode == 3, refused

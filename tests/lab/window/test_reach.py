@@ -79,7 +79,8 @@ def test_planted_routes_bring_no_answer_on_the_wire(site: Site) -> None:
     expression = "(tcp or udp) and (src port 8554 or src port 8550 or src port 8889 or src port 8189 or src port 7999)"
     sniffers = [
         site.gateway.popen(
-            ["tcpdump", "-lnn", "-Q", "out", "-i", interface, expression],
+            # As root: a tcpdump that changes its user outlives the command that started it.
+            ["tcpdump", "-Z", "root", "-lnn", "-Q", "out", "-i", interface, expression],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -89,12 +90,12 @@ def test_planted_routes_bring_no_answer_on_the_wire(site: Site) -> None:
     try:
         for sniffer in sniffers:
             assert sniffer.stderr is not None
-            assert wait.until(lambda s=sniffer: "listening on" in s.stderr.readline(), 5, "tcpdump listens")  # type: ignore[misc]
+            assert any("listening on" in line for line in sniffer.stderr), "tcpdump listens"
         cells = measure(site.lab, site.gateway, "during")
         assert all(cell.good for cell in cells)
     finally:
         for sniffer in sniffers:
-            sniffer.terminate()
+            sniffer.kill()
     lines = [line for sniffer in sniffers for line in sniffer.communicate(timeout=5)[0].splitlines()]
     control = [line for line in lines if ".7999 >" in line]
     assert control, "the control: the responder's answers are seen on the wire"

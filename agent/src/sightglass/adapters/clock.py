@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,5 +19,9 @@ def wall() -> datetime:
 
 
 def boot_id() -> str:
-    """The kernel's random name for this boot."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    """The random name of this boot, as the service manager knows it.
+
+    The unit passes it in BOOT_ID: with ProtectProc= a service has a /proc of its own, and in a container that one shows
+    the machine's boot, not the container's.
+    """
+    return os.environ.get("BOOT_ID") or Path("/proc/sys/kernel/random/boot_id").read_text().strip()
