@@ -169,7 +169,7 @@ class Agent:
         self.beat()
         await self._take_inbox()
         for _ in range(4):
-            event = demanded(self.machine, self._verdicts(), clock.boottime()) or self._observed()
+            event = demanded(self.machine, self._verdicts(), clock.boottime()) or await self._observed()
             if event is None or not await self._try(event):
                 break
         await self._check_blank()
@@ -337,7 +337,7 @@ class Agent:
             return ()
         return guards.standing(self.observer.facts(self.live.subject, disabled=self.machine.disabled))
 
-    def _observed(self) -> Event | None:
+    async def _observed(self) -> Event | None:
         """What the window's own processes and viewers have done since the last turn."""
         state, live = self.machine.state, self.live
         if state is State.CLOSING:
@@ -346,7 +346,7 @@ class Agent:
             return None
         lost = live.lost or self._lost_part(state)
         if lost is not None:
-            return End(lost, _LOST[lost])
+            return End(lost := await self._first_lost(live, lost), _LOST[lost])
         if state is State.OPENING:
             return Ready() if self._published(live) else None
         vpn = self.observer.vpn()
@@ -355,6 +355,14 @@ class Agent:
         if live.joins.look(self.observer.connected, self.config.ports.rtsp):
             self.machine, _ = step(self.machine, Watched(), clock.boottime())
         return None
+
+    async def _first_lost(self, live: Live, noticed: str) -> str:
+        # systemd stops the others as soon as the shutter says that it ends, some 15 ms before its own end shows. No
+        # picture flows meanwhile: whoever made it is gone.
+        if live.shutter is not None and live.lost is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(live.shutter.ended.wait(), 0.1)
+        return live.lost or noticed
 
     def _lost_part(self, state: State) -> str | None:
         # A shutter that ends takes the others with it: it is named first, whoever is noticed first.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,6 +17,8 @@ from sightglass.api.port import Caller, Chain, GuardView, OpenRequest, StatusVie
 from sightglass.observer import Subject
 from sightglass.refusal import Refusal
 from sightglass.window import Disable, Enable, End, Open, Purpose, State, Window
+
+log = logging.getLogger(__name__)
 
 _REMEMBERED = 500
 _REFUSALS_A_MINUTE = 20
@@ -48,10 +51,14 @@ class Desk:
         for window, its_boot in boots.items():
             cause = ended.get(window) or ("agent-lost" if its_boot == boot else "host-restarted")
             ended[window] = cause
-            store.append("cause", window, {"cause": cause, "why": "found at the agent's start"}, None)
-            store.append("closed", window, {"cause": cause, "found": True}, None)
+            try:
+                store.append("cause", window, {"cause": cause, "why": "found at the agent's start"}, None)
+                store.append("closed", window, {"cause": cause, "found": True}, None)
+            except OSError as error:
+                # A full disk must not keep the agent from starting: a later start finds the window again.
+                log.warning("receipts: the end of %s is not recorded: %s", window, error)
         for window, event in list(asked.items())[-_REMEMBERED:]:
-            self._remember(_recorded(window, event, ended.get(window)))
+            self._remember(_recorded(window, event, ended.get(window), self._agent.config.timezone))
 
     async def open(self, request: OpenRequest, caller: Caller) -> WindowView:
         """See `AgentPort.open`."""
@@ -248,19 +255,21 @@ def _caller(caller: Caller) -> dict[str, Any]:
     return {"uid": caller.uid, "user": caller.user}
 
 
-def _recorded(window: str, event: dict[str, Any], cause: str | None) -> WindowView:
+def _recorded(window: str, event: dict[str, Any], cause: str | None, zone: str) -> WindowView:
     """A window of an earlier agent, as far as the chain tells."""
     data = event["data"]
+    minutes = int(data.get("minutes", 0))
+    deadline = datetime.fromisoformat(event["at"]) + timedelta(minutes=minutes)
     return WindowView(
         id=window,
         request_id=str(data.get("request_id", "")),
         state=State.CLOSED.value,
         purpose=str(data.get("purpose", "")),
         cameras=tuple(data.get("cameras", ())),
-        minutes=int(data.get("minutes", 0)),
+        minutes=minutes,
         opened_at=event["at"],
-        deadline=event["at"],
-        site_deadline=event["at"],
+        deadline=deadline.isoformat(timespec="seconds"),
+        site_deadline=deadline.astimezone(ZoneInfo(zone)).isoformat(timespec="seconds"),
         remaining_s=0.0,
         urls={},
         viewers=(),

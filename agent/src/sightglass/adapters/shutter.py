@@ -27,6 +27,7 @@ class Shutter:
         self._answers: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(4)
         self._lock = asyncio.Lock()
         self._closing = False
+        self.ended = asyncio.Event()
         self._listener = asyncio.create_task(self._listen(), name="shutter")
 
     @classmethod
@@ -87,6 +88,7 @@ class Shutter:
         except (OSError, ValueError, asyncio.QueueFull):
             pass
         finally:
+            self.ended.set()
             with contextlib.suppress(asyncio.QueueFull):
                 self._answers.put_nowait(None)
             if not self._closing:

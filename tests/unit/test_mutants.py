@@ -1,0 +1,86 @@
+"""Break it and see: each protection taken out of a copy of the source turns a test red that is green with it.
+
+Breaks on a running gateway (a wildcard listener, no table, no control) are in tests/lab/window/test_break.py.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "agent" / "src" / "sightglass"
+
+MUTANTS = {
+    "identity check always yes": (
+        "viewers.py",
+        '        return "no capability for this site and camera"',
+        "        return None",
+        "tests/unit/test_viewers.py",
+    ),
+    "lease of an hour": (
+        "shutter/verbs.py",
+        "MAX_SECONDS = 15",
+        "MAX_SECONDS = 3600",
+        "tests/unit/test_shutter_verbs.py",
+    ),
+    "mosaic as identity": (
+        "feed/redact.py",
+        "    out = np.empty_like(picture)\n",
+        "    return picture.copy()\n    out = np.empty_like(picture)\n",
+        "tests/unit/test_feed_redact.py",
+    ),
+    "a wildcard bind passes the exposure guard": (
+        "guards.py",
+        "        if listener.uid in seen.users or (listener.port in seen.ports and _reachable(listener))",
+        "        if False and listener",
+        "tests/unit/test_guards.py",
+    ),
+    "no deadline": (
+        "window.py",
+        "    if now >= window.deadline:",
+        "    if False:",
+        "tests/unit/test_window.py",
+    ),
+    "unknown renews": (
+        "window.py",
+        "    return alive and required <= {v.guard for v in standing} and worst(standing) is None",
+        "    return alive",
+        "tests/unit/test_window.py",
+    ),
+    "an edited event verifies": (
+        "receipts.py",
+        'return line(found) == raw and digest(body) == found["hash"]',
+        "return True",
+        "tests/unit/test_receipts.py",
+    ),
+}
+
+
+def run(source: Path, tests: str) -> subprocess.CompletedProcess[str]:
+    """Run some tests against another copy of the package."""
+    environment = os.environ | {"PYTHONPATH": str(source.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    options = ["-q", "-x", "-p", "no:cacheprovider", "--no-header", "--tb=no"]
+    command = [sys.executable, "-m", "pytest", *options, tests]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.requirement("F3")
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_protection_that_is_taken_out_turns_a_test_red(name: str, tmp_path: Path) -> None:
+    """The same tests pass on an unchanged copy (the control), and fail on the broken one with exit code 1."""
+    file, old, new, tests = MUTANTS[name]
+    copy = tmp_path / "sightglass"
+    shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (copy / file).read_text()
+    assert text.count(old) == 1, f"{file} has changed: mend this mutant"
+    control = run(copy, tests)
+    assert control.returncode == 0, control.stdout
+    (copy / file).write_text(text.replace(old, new))
+    broken = run(copy, tests)
+    assert broken.returncode == 1, broken.stdout
