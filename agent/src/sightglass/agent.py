@@ -59,6 +59,8 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 CLOSING_TICK_S = 0.01
+IDLE_S = 2.0
+"""Without a window only the watchdog needs the loop; wishes wake it."""
 LIVE_S = 3.0
 """How long an opening waits for a live picture; after that a slate will do: a dead camera is a reason to look."""
 BLANK_S = 0.5
@@ -181,7 +183,7 @@ class Agent:
         if self.machine.state is State.CLOSING:
             return CLOSING_TICK_S
         window = self.machine.window
-        return TICK_S if window is None else max(0.0, min(TICK_S, window.deadline - clock.boottime()))
+        return IDLE_S if window is None else max(0.0, min(TICK_S, window.deadline - clock.boottime()))
 
     async def _take_inbox(self) -> None:
         while not self._inbox.empty():
