@@ -72,7 +72,13 @@ class Host:
         self._children: list[subprocess.Popen[str]] = []
 
     def command(self, argv: Sequence[str], uid: int = 0) -> list[str]:
-        enter = ["nsenter", f"--target={self.pid}", "--net", "--mount", f"--wd={Path.cwd()}"]
+        enter = [
+            "nsenter",
+            f"--target={self.pid}",
+            "--net",
+            "--mount",
+            "--wd=/",
+        ]  # other users may not enter the checkout
         return [*enter, *(["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"] if uid else []), *argv]
 
     def run(self, *argv: str, uid: int = 0, given: str | None = None, check: bool = True) -> str:
