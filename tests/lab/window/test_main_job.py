@@ -101,6 +101,7 @@ def test_disable_closes_and_refuses_until_enabled(site: Site) -> None:
     wait.until(lambda: site.status()["state"] == "disabled", 10, "disabled after a restart")
     assert site.ask_open().returncode == 3
     assert site.sightglass("enable", "--reason", "works are over").returncode == 0
+    site.wait_guards()
     site.open()
 
 
