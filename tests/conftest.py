@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 from tests.requirements import REQUIREMENTS
+
+
+# An example's time says how busy the machine is, not whether the code is right.
+settings.register_profile("repository", deadline=None)
+settings.load_profile("repository")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -114,21 +114,28 @@ def closed(host: Host) -> Iterator[None]:
     until_closed(host)
 
 
+def only(found: set[Listener], wanted: set[Listener]) -> bool:
+    """Whether exactly the wanted ones listen. tailscaled opens its peer API some time after its start, each family by
+    itself, so that one may be missing; it may not be elsewhere."""
+    peer_api = set(both("tcp", "vpn", 0, "tailscaled.service"))
+    return found <= wanted and wanted - peer_api <= found
+
+
 @pytest.mark.requirement("A1")
 @pytest.mark.requirement("A2")
 @pytest.mark.requirement("N3")
 @pytest.mark.usefixtures("closed")
 def test_only_the_window_listens_and_only_while_it_is_open(host: Host) -> None:
     """Closed, open, closed again: a window adds the stream port on the VPN and the join check on loopback, no more."""
-    assert listeners(host) == SITE
+    assert only(listeners(host), SITE)
     opened = json_of(
         host,
         "sightglass open --minutes 5 --purpose debug --camera cam1 --reason 'the compliance check' --json",
     )
     assert opened["state"] == "open"
-    assert listeners(host) == SITE | OPEN
+    assert only(listeners(host), SITE | OPEN)
     assert json_of(host, "sightglass close --json")["state"] == "closed"
-    assert listeners(host) == SITE
+    assert only(listeners(host), SITE)
 
 
 @pytest.mark.requirement("A1")
