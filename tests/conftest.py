@@ -7,7 +7,6 @@ from hypothesis import settings
 
 from tests.requirements import REQUIREMENTS
 
-
 # An example's time says how busy the machine is, not whether the code is right.
 settings.register_profile("repository", deadline=None)
 settings.load_profile("repository")
