@@ -36,7 +36,7 @@ lab-test: need-root wheelhouse ## the tests against the lab
 	@mkdir -p build
 	@.venv/bin/pytest tests/lab --junit-xml=build/lab.xml
 
-molecule: need-root wheelhouse ## the roles on a blank gateway: converge, idempotence, verify
+molecule: need-root venv ## the roles on a blank gateway: converge, idempotence, verify
 	@.venv/bin/python -m lab.molecule
 
 requirements: venv ## docs/requirements.md from the tags and the last results

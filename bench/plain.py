@@ -7,10 +7,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.window import capture, finish, first_frame_at, viewer
 from lab import Lab, wait
 from lab.cgroups import Cgroup
 from lab.host import Host
+from lab.media import capture, finish, first_frame_at, viewer
 from lab.plan import PROBE_PORT
 
 _CONFIG = """

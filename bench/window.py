@@ -2,57 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 from lab import wait
 from lab.host import Host
-
-TOOLS = Path(__file__).parents[1] / "lab" / "tools"
-
-
-def viewer(host: Host, url: str, seconds: float = 30) -> subprocess.Popen[str]:
-    """An ordinary RTSP player on a host of the lab, trying again until the stream is there."""
-    return host.popen(
-        [sys.executable, str(TOOLS / "watch.py"), url, "--seconds", str(seconds), "--retry", "15"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def first_frame_at(watching: subprocess.Popen[str]) -> float:
-    """When the player decoded its first frame, in Unix seconds. Raises RuntimeError when it never did."""
-    assert watching.stdout is not None
-    line = watching.stdout.readline()
-    event = json.loads(line) if line else {}
-    if event.get("event") != "first":
-        raise RuntimeError(f"the viewer decoded nothing: {line!r}")
-    return float(event["at"])
-
-
-def capture(gateway: Host, *ports: int) -> subprocess.Popen[str]:
-    """Watch what leaves on the gateway's VPN interface from these ports; `finish` gives the figures."""
-    process = gateway.popen(
-        ["python3", "-c", (TOOLS / "wire.py").read_text(), "tailscale0", *map(str, ports)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    if process.stdout.readline().strip() != "ready":
-        raise RuntimeError("the capture on tailscale0 did not start")
-    return process
-
-
-def finish(process: subprocess.Popen[str]) -> dict[str, float]:
-    """End a capture. Raises RuntimeError when it saw nothing: then its silence proves nothing either."""
-    seen = json.loads(process.communicate("", timeout=10)[0])
-    if not seen["packets"]:
-        raise RuntimeError("the capture saw no media at all")
-    return {key: float(value) for key, value in seen.items()}
+from lab.media import capture, finish, first_frame_at, viewer
 
 
 def one_window(gateway: Host, maintainer: Host, url: str, name: str) -> dict[str, float]:

@@ -13,14 +13,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.window import one_window
+from demo.left import Unbelievable, left
 from demo.matrix import Cell, measure, table
 from demo.picture import NOISE, shown_and_scene
-from lab import Lab, LabError, wait
+from lab import Lab, LabError
 from lab.host import Host
+from lab.media import capture, finish, first_frame_at, lane, viewer, watch_command
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build"
-TOOLS = ROOT / "lab" / "tools"
 NAME = "demo"
 PLAYBOOKS = "ansible/playbooks"
 
@@ -42,7 +44,7 @@ def main() -> int:
         return 1
     try:
         tell(lab, report)
-    except (Wrong, LabError, TimeoutError, subprocess.TimeoutExpired) as error:
+    except (Wrong, Unbelievable, LabError, RuntimeError, TimeoutError, subprocess.TimeoutExpired) as error:
         say(f"\nNOT AS IT MUST BE: {error}")
         report["failed"] = str(error)
         return 1
@@ -85,13 +87,11 @@ def tell(lab: Lab, report: dict[str, Any]) -> None:
     say(f"   {report['watched']['sentence']}")
 
     say("\n6. Who else gets anything? Every cell is a probe, each beside its control")
-    viewer = maintainer.popen(
-        [sys.executable, str(TOOLS / "watch.py"), url, "--seconds", "60"], stdout=subprocess.PIPE, text=True
-    )
+    watching = viewer(maintainer, url, seconds=60, retry=0)
     cells += measure(lab, gateway, "during")
 
     say("\n7. Closing, with the viewer still watching")
-    report["close"] = close(lab, gateway, viewer)
+    report["close"] = close(lab, gateway, watching)
     say(f"   {report['close']['sentence']}")
     playbook(lab, "window_status", ["-e", "site=gw1"])
     cells += measure(lab, gateway, "after")
@@ -105,7 +105,7 @@ def tell(lab: Lab, report: dict[str, Any]) -> None:
     say(f"   {len(cells)} cells measured, every one as it must be")
 
     say("\n8. What is left, and the receipt")
-    report["left"] = left(gateway)
+    report["left"] = nothing_left(gateway)
     say(gateway.run(["sightglass", "receipts", "show"]).stdout.rstrip())
     say(gateway.run(["sightglass", "receipts", "verify"]).stdout.rstrip())
     report["times"] = times(gateway, maintainer, url)
@@ -125,17 +125,10 @@ def playbook(lab: Lab, name: str, arguments: list[str], *, must: int | None = 0)
     return done.stdout + done.stderr
 
 
-def lane(gateway: Host, mode: str) -> None:
-    """Let the site's lane do something, and wait until its publisher says so."""
-    gateway.run(["parking-control", "lane", mode])
-    state = ["mosquitto_sub", "-C", "1", "-W", "2", "-t", "parking/lane1/state"]
-    wait.until(lambda: gateway.run(state, check=False).stdout.strip() == mode, 10, f"the lane is {mode}")
-
-
 def watch(host: Host, url: str, frames: int, picture: Path | None = None) -> dict[str, Any]:
     """Decode some frames as an ordinary viewer; what the viewer saw."""
     extra = ["--picture", str(picture)] if picture else []
-    command = [sys.executable, str(TOOLS / "watch.py"), url, "--frames", str(frames), "--retry", "5", *extra]
+    command = watch_command(url, "--frames", str(frames), "--retry", "5", *extra)
     done = host.run(command, timeout=60, check=False)
     events = [json.loads(line) for line in done.stdout.splitlines()]
     if done.returncode or not events:
@@ -163,65 +156,37 @@ def check_frames(seen: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def close(lab: Lab, gateway: Host, viewer: subprocess.Popen[str]) -> dict[str, Any]:
+def close(lab: Lab, gateway: Host, watching: subprocess.Popen[str]) -> dict[str, Any]:
     """Close by playbook while the wire is watched; the viewer's end, and the last media byte."""
-    script = (TOOLS / "wire.py").read_text()
-    wire = gateway.popen(["python3", "-c", script, "tailscale0", "8554"], stdin=-1, stdout=-1, text=True)
-    assert wire.stdout is not None
-    if wire.stdout.readline().strip() != "ready":
-        raise Wrong("the capture on tailscale0 did not start")
-    wait_for_media(viewer)
+    wire = capture(gateway, 8554)
+    first_frame_at(watching)
     playbook(lab, "window_close", ["-e", "site=gw1"])
     closed_at = time.time()
-    ended = viewer.wait(10)
-    seen = json.loads(wire.communicate("", timeout=10)[0])
-    if not seen["packets"]:
-        raise Wrong("the capture saw no media before the close: the control fails")
+    ended = watching.wait(10)
+    seen = finish(wire)
     if seen["last"] > closed_at:
         raise Wrong(f"media left the gateway {seen['last'] - closed_at:.3f} s after the close was reported")
     return {
-        "media_packets": seen["packets"],
+        "media_packets": int(seen["packets"]),
         "viewer_exit": ended,
-        "sentence": f"{seen['packets']} media packets seen on tailscale0 before the close was reported, none after;"
+        "sentence": f"{seen['packets']:.0f} media packets seen on tailscale0 before the close was reported, none after;"
         f" the viewer has ended (exit {ended})",
     }
 
 
-def wait_for_media(viewer: subprocess.Popen[str]) -> None:
-    """The viewer has decoded its first frame."""
-    assert viewer.stdout is not None
-    line = viewer.stdout.readline()
-    if '"first"' not in line:
-        raise Wrong(f"the second viewer decoded nothing: {line}")
-
-
-def left(gateway: Host) -> dict[str, str]:
+def nothing_left(gateway: Host) -> dict[str, str]:
     """No process, no stream listener, no element in the kernel's sets; each beside something that is found."""
-    processes = gateway.run(["ps", "-eo", "user:32,comm"]).stdout
-    if "sightglass " not in processes:
-        raise Wrong("the agent is not among the processes: the control fails")
-    ours = [line for line in processes.splitlines() if line.startswith("sightglass-")]
-    listeners = gateway.run(["ss", "-Hltun"]).stdout
-    if ":22 " not in listeners:
-        raise Wrong("ss does not list the site's ssh: the control fails")
-    open_ports = [
-        line for line in listeners.splitlines() if any(f":{p} " in line for p in (8550, 8554, 8800, 8889, 8189))
-    ]
-    rules = json.loads(gateway.run(["nft", "-j", "list", "table", "inet", "sightglass"]).stdout)["nftables"]
-    sets = {row["set"]["name"]: row["set"].get("elem", []) for row in rules if "set" in row}
-    leases = {
-        name: elements for name, elements in sets.items() if name.startswith(("lease", "own", "open")) and elements
-    }
-    if not sets or ours or open_ports or leases:
-        raise Wrong(f"something is left: {ours} {open_ports} {leases}")
+    if gateway.run(["systemctl", "is-active", "sightglass-agent.service"]).stdout.strip() != "active":
+        raise Wrong("the agent does not run: then its absence of windows proves nothing")
+    found = left(gateway)
+    if found:
+        raise Wrong(f"something is left: {'; '.join(found)}")
     say("   no process of the window, no listener on its ports, no lease in the kernel")
     return {"processes": "none", "listeners": "none", "leases": "none"}
 
 
 def times(gateway: Host, maintainer: Host, url: str) -> dict[str, Any]:
     """From the agent's own command to the first decoded frame, and from close to the last media byte on the wire."""
-    from bench.window import one_window
-
     trial = one_window(gateway, maintainer, url, name="demo")
     return {
         **trial,

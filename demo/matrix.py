@@ -11,13 +11,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-from lab import Lab, wait
+from lab import Lab
 from lab.host import Host
+from lab.media import TOOLS
 from lab.plan import PROBE_PORT
-
-TOOLS = Path(__file__).parents[1] / "lab" / "tools"
 
 TCP_PORTS = (8550, 8554, 8889)
 UDP_PORTS = (8189,)
@@ -68,9 +66,7 @@ class Cell:
 
     @property
     def good(self) -> bool:
-        """`open` wants an answer, `closed` wants neither a handshake nor a byte, `any` is shown only."""
-        if self.expected == "any":
-            return True
+        """`open` wants an answer, `closed` wants neither a handshake nor a byte."""
         return (self.outcome in OPEN) == (self.expected == "open")
 
     def __str__(self) -> str:
@@ -176,6 +172,3 @@ def table(cells: list[Cell]) -> str:
                 )
                 lines.append(f"      IPv{family}: {shown}")
     return "\n".join([*lines, "  (* the probe's control port)"])
-
-
-__all__ = ["Cell", "measure", "planted", "responder", "table", "wait"]

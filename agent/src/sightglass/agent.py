@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import secrets
 from collections.abc import Callable
@@ -170,12 +169,14 @@ class Agent:
         self.changed.clear()
         self.beat()
         await self._take_inbox()
+        # Once a turn: reading the socket tables is most of what a turn costs.
+        verdicts = self._verdicts()
         for _ in range(4):
-            event = demanded(self.machine, self._verdicts(), clock.boottime()) or await self._observed()
+            event = demanded(self.machine, verdicts, clock.boottime()) or await self._observed()
             if event is None or not await self._try(event):
                 break
         await self._check_blank()
-        await self._renew()
+        await self._renew(verdicts)
         async with self._turned:
             self._turned.notify_all()
 
@@ -265,10 +266,10 @@ class Agent:
             secret,
             self.tailnet,
             lambda: self.machine,
-            lambda event, data, personal: self._record(event, data, personal),
+            self._record,
             self.feed.order_keyframe,
         )
-        subject = Subject(window.cameras, window.purpose, allowed, hashlib.sha256(text.encode()).hexdigest())
+        subject = Subject(window.cameras, window.purpose, allowed, mediamtx.config_hash(text))
         live = self.live = Live(Hook(path, joins.decide), joins, subject, vpn.own, clock.boottime())
         await live.hook.start(ports.hook)
         self.feed.offer(self._job(window, own4, secret))
@@ -335,7 +336,7 @@ class Agent:
         (self.run_dir / "mediamtx.yml").unlink(missing_ok=True)
 
     def _verdicts(self) -> tuple[Verdict, ...]:
-        if self.live is None or self.machine.window is None:
+        if self.live is None or self.machine.state not in (State.OPENING, State.OPEN, State.SUSPENDED):
             return ()
         return guards.standing(self.observer.facts(self.live.subject, disabled=self.machine.disabled))
 
@@ -388,20 +389,16 @@ class Agent:
             left = self.observer.left_listening()
         except (OSError, ValueError):
             return False
-        if left or any(units.populated(unit) for unit in units.WINDOW_UNITS):
-            return False
-        self.last = self.machine.window or self.last
-        return True
+        return not left and not any(units.populated(unit) for unit in units.WINDOW_UNITS)
 
-    async def _renew(self) -> None:
+    async def _renew(self, verdicts: tuple[Verdict, ...]) -> None:
         live = self.live
         if self.machine.state in (State.CLOSED, State.DISABLED):
             self.live = None
             return
         if live is None or live.shutter is None:
             return
-        facts = self.observer.facts(live.subject, disabled=self.machine.disabled)
-        standing = tuple(guard(facts) for guard in guards.STANDING.values())
+        standing = tuple(verdict for verdict in verdicts if verdict.guard in guards.STANDING)
         if not renewable(self.machine, standing, frozenset(guards.STANDING)):
             return
         wanted = frozenset(address for viewer in self.viewers() for address in viewer.addresses)

@@ -14,14 +14,15 @@ from pathlib import Path
 
 from sightglass.adapters import clock
 from sightglass.adapters.feed import FeedChannel
+from sightglass.adapters.listen import listen_fds
 from sightglass.adapters.mqtt import LaneListener
-from sightglass.adapters.notify import listen_fds, notify
 from sightglass.adapters.tailnet import Tailnet
 from sightglass.agent import Agent
 from sightglass.api.server import serve
 from sightglass.config import Config, ConfigError, load
 from sightglass.desk import Desk
 from sightglass.observer import Observer
+from sightglass.sdnotify import notify
 from sightglass.store import Store
 
 CONFIG = Path("/etc/sightglass/agent.json")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from sightglass.adapters.mqtt import LaneListener
 from sightglass.adapters.tailnet import Tailnet, TailnetError
 from sightglass.config import Config
 from sightglass.facts import Clock, Exposure, Facts, Lane, Listener, Vpn
+from sightglass.mediamtx import config_hash
 from sightglass.viewers import Address
 from sightglass.window import Purpose
 
@@ -129,6 +129,6 @@ class Observer:
 
 def _hash(path: Path) -> str | None:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
+        return config_hash(path.read_bytes().decode())
+    except (OSError, UnicodeDecodeError):
         return None

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from demo.left import left
 from lab import Lab, wait
 from lab.host import Host
+from lab.media import first_frame_at, lane, viewer, watch_command
 
 ROOT = Path(__file__).parents[3]
-TOOLS = ROOT / "lab" / "tools"
 LEASE_S = 15
-WINDOW_USERS = ("sightglass-shutter", "sightglass-mediamtx", "sightglass-feed")
-PORTS = (8550, 8554, 8800, 8889, 8189)
 
 
 @dataclass(frozen=True)
@@ -67,22 +65,8 @@ class Site:
         return status
 
     def left(self) -> list[str]:
-        """What of a window is there, by the kernel's word: processes, listeners, leases. Empty is closed.
-
-        Each list is taken with its own positive control: the site's broker, its ssh, and the table's own sets.
-        """
-        processes = self.gateway.run(["ps", "-eo", "user:32=,pid=,comm="]).stdout.splitlines()
-        assert any(line.split()[0] == "mosquitto" for line in processes), "ps does not show the site's broker"
-        listeners = self.gateway.run(["ss", "-Hltun"]).stdout.splitlines()
-        assert any(":22 " in line for line in listeners), "ss does not show the site's ssh"
-        table = json.loads(self.gateway.run(["nft", "-j", "list", "table", "inet", "sightglass"]).stdout)["nftables"]
-        sets = {row["set"]["name"]: row["set"].get("elem", []) for row in table if "set" in row}
-        assert {"lease4", "lease6", "own4", "own6", "open"} <= sets.keys()
-        return [
-            *(line for line in processes if line.split()[0] in WINDOW_USERS),
-            *(line for line in listeners if any(f":{port} " in line for port in PORTS)),
-            *(f"{name}: {sets[name]}" for name in ("lease4", "lease6", "own4", "own6", "open") if sets[name]),
-        ]
+        """What of a window is there: processes, listeners, leases. Empty is closed."""
+        return left(self.gateway)
 
     def wait_closed(self, seconds: float = LEASE_S + 10) -> None:
         """Wait until nothing of a window is left, and the agent says so."""
@@ -116,9 +100,7 @@ class Site:
 
     def lane(self, mode: str) -> None:
         """Let the lane do something, and wait until its publisher says so."""
-        self.gateway.run(["parking-control", "lane", mode])
-        ask = ["mosquitto_sub", "-C", "1", "-W", "2", "-t", "parking/lane1/state"]
-        wait.until(lambda: self.gateway.run(ask, check=False).stdout.strip() == mode, 10, f"the lane is {mode}")
+        lane(self.gateway, mode)
 
     def parking_frame(self) -> int:
         """How many frames the site's own vision has taken."""
@@ -133,20 +115,17 @@ class Site:
     @contextmanager
     def watching(self, seconds: float = 60) -> Iterator[subprocess.Popen[str]]:
         """The maintainer watches while the block runs; the block starts when the first frame was decoded."""
-        command = [sys.executable, str(TOOLS / "watch.py"), self.url, "--seconds", str(seconds), "--retry", "10"]
-        viewer = self.maintainer.popen(command, stdout=subprocess.PIPE, text=True)
+        watching = viewer(self.maintainer, self.url, seconds=seconds, retry=10)
         try:
-            assert viewer.stdout is not None
-            line = viewer.stdout.readline()
-            assert '"first"' in line, f"the maintainer decodes nothing: {line!r}"
-            yield viewer
+            first_frame_at(watching)
+            yield watching
         finally:
-            viewer.kill()
-            viewer.communicate(timeout=5)
+            watching.kill()
+            watching.communicate(timeout=5)
 
     def watch(self, frames: int = 5, url: str | None = None) -> list[int | None]:
         """The source's frame numbers that the maintainer sees. Fails the test when nothing is decoded."""
-        command = [sys.executable, str(TOOLS / "watch.py"), url or self.url, "--frames", str(frames), "--retry", "5"]
+        command = watch_command(url or self.url, "--frames", str(frames), "--retry", "5")
         done = self.maintainer.run(command, timeout=40, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         numbers: list[int | None] = json.loads(done.stdout.splitlines()[-1])["numbers"]

@@ -11,7 +11,8 @@ import pytest
 
 from demo.matrix import measure, planted
 from lab import wait
-from tests.lab.window.site_under_test import TOOLS, Site
+from lab.media import TOOLS, watch_command
+from tests.lab.window.site_under_test import Site
 
 _LISTENS = ["ss", "-Hltn", "sport = :7998"]
 
@@ -106,7 +107,7 @@ def test_planted_routes_bring_no_answer_on_the_wire(site: Site) -> None:
 def test_with_planted_routes_the_stream_itself_is_not_to_be_had(site: Site) -> None:
     """A player on WAN and LAN that knows the URL decodes nothing; the maintainer does, at the same time."""
     site.open()
-    command = [sys.executable, str(TOOLS / "watch.py"), site.url, "--frames", "1", "--seconds", "4"]
+    command = watch_command(site.url, "--frames", "1", "--seconds", "4")
     with planted(site.lab, site.gateway), site.watching():
         for name in ("wan", "lan", "member"):
             began = time.monotonic()

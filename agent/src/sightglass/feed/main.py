@@ -12,7 +12,7 @@ import traceback
 from sightglass.feed.capture import Source
 from sightglass.feed.channel import Channel
 from sightglass.feed.job import FeedError, parse_job, parse_line
-from sightglass.feed.notify import notify
+from sightglass.sdnotify import notify
 
 log = logging.getLogger("sightglass.feed")
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from sightglass.feed.capture import Source
 from sightglass.feed.channel import Channel
 from sightglass.feed.job import BadMessageError, Job, View, parse_line, parse_order, report_line
-from sightglass.feed.notify import notify
 from sightglass.feed.worker import Worker
+from sightglass.sdnotify import notify
 
 REPORT_S = 0.2
 PROGRESS_S = 1.5

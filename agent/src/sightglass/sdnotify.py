@@ -1,4 +1,7 @@
-"""Messages to systemd's notification socket."""
+"""Messages of agent and feed to systemd's notification socket.
+
+The shutter has its own: it holds a capability, and its tests prove that it needs nothing beside its package.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import socket
 def notify(state: str) -> None:
     """Send `state` (for example "READY=1") to systemd; does nothing where no service manager listens.
 
-    A manager that is too busy to take it loses the message: the feed's work must not wait for it.
+    A manager that is too busy to take it loses the message: the service's work must not wait for it.
     """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
