@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import signal
 import socket
@@ -98,10 +99,11 @@ def test_an_answer_that_makes_no_sense_is_one_sentence(
 
 
 def spawn(*words: str, **options: Any) -> subprocess.Popen[str]:
-    """The command as a process of its own."""
+    """The command as a process of its own, which an interrupt reaches: a shell's background jobs inherit it ignored."""
     return subprocess.Popen(
         [sys.executable, "-m", "sightglass.cli", *words],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL), **options,
     )  # fmt: skip
 
 
