@@ -30,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     named.add_argument("--name", default=os.environ.get("LAB_NAME") or "lab", help="of the lab (default: lab)")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
+    verbs.add_parser("build", help="install and build what is missing; start nothing").set_defaults(verb=_build)
     up = verbs.add_parser("up", parents=[named], help="build what is missing and start a lab")
     up.add_argument("--gateways", type=int, default=1, metavar="N")
     up.add_argument("--push-delay", type=int, default=DEFAULT_PUSH_DELAY_MS, metavar="MS", help="headscale's")
@@ -49,6 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     execute.add_argument("command", nargs=argparse.REMAINDER)
     execute.set_defaults(verb=_exec)
     return parser
+
+
+def _build(_arguments: argparse.Namespace) -> int:
+    fleet.build()
+    return 0
 
 
 def _up(arguments: argparse.Namespace) -> int:

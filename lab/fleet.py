@@ -24,6 +24,20 @@ from lab.tailnet import addresses, can_reach
 _DYING_S = 1.0  # a lab whose `up` was killed a moment ago still holds its lock
 
 
+def build() -> dict[str, Any]:
+    """Installs the tools and builds what the cache lacks: the paths of `base`, `gold` and `binaries` (by name)."""
+    from lab.binaries import all_binaries
+    from lab.gold import gold
+    from lab.rootfs import base
+
+    machine.need_root()
+    machine.need_tools()
+    binaries = all_binaries()
+    root = base()
+    layer = gold(root, binaries)
+    return {"base": str(root), "gold": str(layer), "binaries": {key: str(path) for key, path in binaries.items()}}
+
+
 class Lab:
     """A running lab. `Lab.up` and `Lab.attach` make one; as a context manager it goes down at the end."""
 
@@ -44,31 +58,15 @@ class Lab:
 
         Raises LabError when it already runs, or when something it needs is not there.
         """
-        from lab.binaries import all_binaries
-        from lab.gold import gold
-        from lab.rootfs import base
-
         if not 1 <= gateways <= MAX_GATEWAYS:
             raise LabError(f"gateways must be 1 to {MAX_GATEWAYS}, not {gateways}")
         if push_delay_ms < 1:
             raise LabError(f"push delay must be at least 1 ms, not {push_delay_ms}")
         state = state_of(name)
-        machine.need_root()
-        machine.need_tools()
-        binaries = all_binaries()
-        root = base()
-        layer = gold(root, binaries)
+        parts = build()
         lock = _own(name)
         try:
-            order = {
-                "name": name,
-                "gateways": gateways,
-                "push_delay_ms": push_delay_ms,
-                "base": str(root),
-                "gold": str(layer),
-                "binaries": {key: str(path) for key, path in binaries.items()},
-            }
-            _start(name, order, lock)
+            _start(name, {"name": name, "gateways": gateways, "push_delay_ms": push_delay_ms, **parts}, lock)
         except BaseException:
             _end(name)
             raise
