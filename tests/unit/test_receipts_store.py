@@ -8,9 +8,9 @@ import os
 import stat
 import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -113,19 +113,29 @@ def test_personal_fields_lie_beside_the_chain(tmp_path: Path) -> None:
     assert [event["who"]["user"] for event in opened] == ["ann", "ann"]
 
 
-def test_old_personal_fields_expire_and_the_chain_stays_whole(tmp_path: Path) -> None:
-    """After a year the next event takes them away; younger ones stay."""
-    kept = Store(tmp_path, "boot")
-    old = kept.append("opening", "w-1", {}, {"user": "ann"})
+class LongAgo(datetime):
+    """A clock of somewhat more than a year ago."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return super().now(tz) - timedelta(seconds=YEAR_S + 60)
+
+
+def test_old_personal_fields_expire_and_the_chain_stays_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a year the daily sweep takes them away; younger ones stay."""
+    with monkeypatch.context() as clock:
+        clock.setattr(store, "datetime", LongAgo)
+        old = Store(tmp_path, "boot").append("opening", "w-1", {}, {"user": "ann"})
     document = next((tmp_path / "receipts" / "personal").iterdir())
-    past = datetime.now(UTC).timestamp() - YEAR_S - 60
+    past = LongAgo.now(UTC).timestamp()
     os.utime(document, (past, past))
-    kept.append("opening", "w-2", {}, {"user": "bob"})
-    Store(tmp_path, "boot")
+    kept = Store(tmp_path, "boot")
+    young = kept.append("opening", "w-2", {}, {"user": "bob"})
+    kept.sweep()
     again = Store(tmp_path, "boot")
     found = {event["n"]: event["who"] for event in again.events()}
     assert found[old.n] is None
-    assert found[old.n + 1]["user"] == "bob"
+    assert found[young.n]["user"] == "bob"
     report = again.verify()
     assert (report.ok, report.expired) == (True, 1)
 
@@ -219,6 +229,30 @@ def test_a_personal_document_that_was_changed_is_named(tmp_path: Path, text: byt
     document = next((tmp_path / "receipts" / "personal").iterdir())
     document.write_bytes(text if text is not None else document.read_bytes().replace(b"ann", b"bob"))
     assert [problem.name for problem in kept.verify().problems] == ["personal-edited"]
+
+
+@pytest.mark.requirement("U5")
+def test_a_personal_document_that_is_gone_before_its_time_is_named(tmp_path: Path) -> None:
+    """Deleting who opened a window is not the same as letting it expire."""
+    kept = Store(tmp_path, "boot")
+    kept.append("opening", "w-1", {}, {"user": "ann"})
+    place = tmp_path / "receipts" / "personal"
+    next(place.iterdir()).unlink()
+    assert [problem.name for problem in kept.verify().problems] == ["personal-missing"]
+    assert [problem.name for problem in store.verify(tmp_path / "receipts").problems] == ["personal-missing"]
+    place.rmdir()
+    assert store.verify(tmp_path / "receipts").ok, "a copy of the chain alone is whole"
+
+
+@pytest.mark.requirement("U5")
+def test_what_is_appended_during_a_check_does_not_disturb_it(tmp_path: Path) -> None:
+    """The check runs in a thread, beside the agent's loop that goes on writing."""
+    kept = Store(tmp_path, "boot")
+    kept.append("opening", "w-1", {}, None)
+    check = kept.verification()
+    kept.append("opened", "w-1", {}, None)
+    assert (check().ok, check().events) == (True, 2)
+    assert kept.verify().events == 3
 
 
 def test_an_event_that_is_too_long_is_not_written(tmp_path: Path) -> None:

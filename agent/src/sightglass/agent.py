@@ -10,36 +10,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from sightglass import guards, mediamtx
+from sightglass import guards
 from sightglass.adapters import clock, units
-from sightglass.adapters.feed import FeedChannel
-from sightglass.adapters.hook import Hook
-from sightglass.adapters.shutter import Shutter, ShutterError
-from sightglass.adapters.tailnet import Tailnet
+from sightglass.adapters.shutter import ShutterError
 from sightglass.config import Config
-from sightglass.facts import Listener
-from sightglass.joins import Joins
-from sightglass.observer import Observer, Subject
+from sightglass.live import Live, Parts
+from sightglass.observer import Observer
 from sightglass.refusal import Refusal
 from sightglass.store import Store
 from sightglass.verdict import Verdict
-from sightglass.viewers import Address, Viewer, entitled
+from sightglass.viewers import Viewer, entitled
 from sightglass.window import (
     Cut,
     Effect,
+    Enable,
     End,
     Event,
     Gone,
     KeepDisabled,
     Limits,
     Machine,
-    Purpose,
     Ready,
     Record,
     Renewed,
@@ -60,17 +54,8 @@ TICK_S = 0.25
 CLOSING_TICK_S = 0.01
 IDLE_S = 2.0
 """Without a window only the watchdog needs the loop; wishes wake it."""
-LIVE_S = 3.0
-"""How long an opening waits for a live picture; after that a slate will do: a dead camera is a reason to look."""
-BLANK_S = 0.5
 _ASKED = frozenset({"opening", "cause", "disabled", "enabled"})
 """Events that somebody asked for, and that carry who and why; a disabled window's cause and mark carry the same."""
-_LOST = {
-    "shutter-lost": "the shutter has ended",
-    "feed-lost": "the feed has ended",
-    "server-lost": "the stream server has ended",
-}
-NOBODY = Subject((), Purpose.ALIGNMENT, frozenset(), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,36 +66,11 @@ class _Wish:
 
 
 @dataclass(slots=True)
-class Live:
-    """What belongs to the window that is not closed yet, and goes with it."""
-
-    hook: Hook
-    joins: Joins
-    subject: Subject
-    own: tuple[Address, ...]
-    began: float
-    shutter: Shutter | None = None
-    leased: frozenset[Address] = frozenset()
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-    poller: asyncio.Task[None] | None = None
-    lost: str | None = None
-    blank_by: float | None = None
-    blank_seq: int = 0
-    cut_ms: float | None = None
-
-
-@dataclass(slots=True)
 class Agent:
-    """One gateway's agent. `users` are the uids of agent, MediaMTX and feed, by unit name."""
+    """One gateway's agent."""
 
-    config: Config
+    parts: Parts
     store: Store
-    observer: Observer
-    tailnet: Tailnet
-    feed: FeedChannel
-    users: dict[str, int]
-    run_dir: Path
-    shutter_socket: str
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     machine: Machine = field(init=False)
     live: Live | None = None
@@ -127,6 +87,16 @@ class Agent:
             State.CLOSING,
             disabled=self.store.disabled() is not None,
         )
+
+    @property
+    def config(self) -> Config:
+        """The site's configuration."""
+        return self.parts.config
+
+    @property
+    def observer(self) -> Observer:
+        """Where the facts come from."""
+        return self.parts.observer
 
     async def submit(self, event: Event, personal: dict[str, Any] | None = None) -> Machine:
         """Let the loop take an event; the machine after it. Raises Refusal when it has no place.
@@ -168,6 +138,7 @@ class Agent:
         """One turn of the loop."""
         self.changed.clear()
         self.beat()
+        self.store.sweep()
         await self._take_inbox()
         # Once a turn: reading the socket tables is most of what a turn costs.
         verdicts = self._verdicts()
@@ -175,7 +146,6 @@ class Agent:
             event = demanded(self.machine, verdicts, clock.boottime()) or await self._observed()
             if event is None or not await self._try(event):
                 break
-        await self._check_blank()
         await self._renew(verdicts)
         async with self._turned:
             self._turned.notify_all()
@@ -222,6 +192,12 @@ class Agent:
             log.warning("window: %s: %s", type(effect).__name__, error)
             if self.machine.state in (State.OPENING, State.OPEN, State.SUSPENDED):
                 await self._take(End("no-room" if isinstance(effect, Record) else "not-ready", str(error)))
+            elif isinstance(event, Enable):
+                self.machine = before
+                raise Refusal("no-room", f"still disabled, because that cannot be recorded: {error}", 507) from error
+            elif isinstance(effect, KeepDisabled):
+                why = f"disabled, but only until this agent restarts: the mark cannot be written: {error}"
+                raise Refusal("not-kept", why, 507) from error
 
     async def _run(self, effect: Effect, before: Window | None, personal: dict[str, Any] | None) -> None:
         if isinstance(effect, Record):
@@ -229,11 +205,16 @@ class Agent:
         elif isinstance(effect, Start):
             await self._start(effect.window)
         elif isinstance(effect, Show):
-            self._show(effect.picture)
+            if self.live is not None:
+                self.live.show(effect.picture)
         elif isinstance(effect, Cut):
-            await self._cut()
+            if self.live is not None:
+                await self.live.cut()
         elif isinstance(effect, KeepDisabled):
-            self.store.keep_disabled((personal or {}) if effect.disabled else None)
+            if not effect.disabled:
+                self.store.keep_disabled(None)
+            elif self.store.disabled() is None:
+                self.store.keep_disabled(personal or {})
 
     def _record(
         self, event: str, data: dict[str, Any], personal: dict[str, Any] | None, before: Window | None = None
@@ -246,94 +227,10 @@ class Agent:
         self.store.append(event, window.id if window else None, data, personal)
 
     async def _start(self, window: Window) -> None:
-        vpn = self.observer.vpn()
-        if vpn is None or not vpn.own:
-            raise OSError("tailscaled does not answer")
-        own4 = next(str(address) for address in vpn.own if address.version == 4)
-        ports, secret, path = self.config.ports, secrets.token_urlsafe(24), f"/{secrets.token_urlsafe(24)}"
-        text = mediamtx.render(own4, ports.rtsp, ports.hook, path, window.cameras)
-        server_config = self.run_dir / "mediamtx.yml"
-        server_config.touch(mode=0o600)
-        server_config.write_text(text)
-        allowed = frozenset(
-            {
-                Listener("tcp", own4, ports.rtsp, self.users["mediamtx"]),
-                Listener("tcp", "127.0.0.1", ports.hook, self.users["agent"]),
-            }
-        )
-        joins = Joins(
-            self.config.site,
-            secret,
-            self.tailnet,
-            lambda: self.machine,
-            self._record,
-            self.feed.order_keyframe,
-        )
-        subject = Subject(window.cameras, window.purpose, allowed, mediamtx.config_hash(text))
-        live = self.live = Live(Hook(path, joins.decide), joins, subject, vpn.own, clock.boottime())
-        await live.hook.start(ports.hook)
-        self.feed.offer(self._job(window, own4, secret))
-        live.poller = asyncio.create_task(self.observer.poll(live.over), name="vpn")
-        try:
-            live.shutter = await Shutter.connect(self.shutter_socket, lambda: self._lost(live, "shutter-lost"))
-            # The publisher's own lease comes with the first renewal; without it not even the feed gets in.
-            await self._lease(live, frozenset())
-        except ShutterError as error:
-            raise OSError(f"the shutter did not start: {error}") from error
-
-    def _job(self, window: Window, own4: str, secret: str) -> dict[str, Any]:
-        picture = self.config.picture
-        return {
-            "window": window.id,
-            "width": picture.width,
-            "height": picture.height,
-            "fps": picture.fps,
-            "block": picture.block,
-            "cameras": [
-                {
-                    "name": camera,
-                    "source": self.config.cameras[camera].url,
-                    "publish": f"rtsp://feed:{secret}@{own4}:{self.config.ports.rtsp}/{camera}",
-                }
-                for camera in window.cameras
-            ],
-            "show": True,
-        }
-
-    def _lost(self, live: Live, what: str) -> None:
-        live.lost = live.lost or what
-        self.changed.set()
-
-    def _show(self, picture: bool) -> None:
-        if self.live is not None:
-            self.live.blank_seq = self.feed.order_show(picture)
-            self.live.blank_by = None if picture else clock.boottime() + BLANK_S
-
-    async def _check_blank(self) -> None:
-        live = self.live
-        if live is None or live.blank_by is None:
-            return
-        report = self.feed.report
-        if report is not None and report.seq >= live.blank_seq and not report.show:
-            live.blank_by = None
-        elif clock.boottime() >= live.blank_by and self.machine.state is State.SUSPENDED:
-            await self._try(End("not-suspended", f"the blank picture was not confirmed within {BLANK_S * 1000:.0f} ms"))
-
-    async def _cut(self) -> None:
-        live = self.live
-        if live is None:
-            return
-        began = clock.boottime()
-        if live.shutter is not None:
-            live.cut_ms = await live.shutter.close()
-        if live.cut_ms is None:
-            live.cut_ms = round((clock.boottime() - began) * 1000, 1)
-        self.feed.withdraw()
-        await live.hook.stop()
-        live.over.set()
-        with contextlib.suppress(OSError):
-            live.joins.end()
-        (self.run_dir / "mediamtx.yml").unlink(missing_ok=True)
+        live = Live(self.parts, window, lambda: self.machine, self._record, self.changed.set)
+        self.live = live
+        await live.start()
+        self.machine, _ = step(self.machine, Renewed(), clock.boottime())
 
     def _verdicts(self) -> tuple[Verdict, ...]:
         if self.live is None or self.machine.state not in (State.OPENING, State.OPEN, State.SUSPENDED):
@@ -347,42 +244,14 @@ class Agent:
             return Gone() if self._gone() else None
         if live is None or state in (State.CLOSED, State.DISABLED):
             return None
-        lost = live.lost or self._lost_part(state)
+        lost = await live.lost(state)
         if lost is not None:
-            return End(lost := await self._first_lost(live, lost), _LOST[lost])
+            return lost
         if state is State.OPENING:
-            return Ready() if self._published(live) else None
-        vpn = self.observer.vpn()
-        if vpn is not None and vpn.own != live.own:
-            return End("vpn-address-changed", "the gateway's VPN address has changed")
-        if live.joins.look(self.observer.connected, self.config.ports.rtsp):
+            return Ready() if live.published() else None
+        if live.watched():
             self.machine, _ = step(self.machine, Watched(), clock.boottime())
-        return None
-
-    async def _first_lost(self, live: Live, noticed: str) -> str:
-        # systemd stops the others as soon as the shutter says that it ends, some 15 ms before its own end shows. No
-        # picture flows meanwhile: whoever made it is gone.
-        if live.shutter is not None and live.lost is None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(live.shutter.ended.wait(), 0.1)
-        return live.lost or noticed
-
-    def _lost_part(self, state: State) -> str | None:
-        # A shutter that ends takes the others with it: it is named first, whoever is noticed first.
-        if state is not State.OPENING and not units.populated("sightglass-shutter.service"):
-            return "shutter-lost"
-        if self.feed.lost:
-            return "feed-lost"
-        if state is not State.OPENING and not units.populated("sightglass-mediamtx.service"):
-            return "server-lost"
-        return None
-
-    def _published(self, live: Live) -> bool:
-        report = self.feed.report
-        if report is None or set(report.cameras) != set(live.subject.cameras):
-            return False
-        late = clock.boottime() >= live.began + LIVE_S
-        return all(seen.published > 0 and (late or seen.state == "live") for seen in report.cameras.values())
+        return live.moved() or live.blank_missing()
 
     def _gone(self) -> bool:
         try:
@@ -392,31 +261,23 @@ class Agent:
         return not left and not any(units.populated(unit) for unit in units.WINDOW_UNITS)
 
     async def _renew(self, verdicts: tuple[Verdict, ...]) -> None:
-        live = self.live
+        live, window = self.live, self.machine.window
         if self.machine.state in (State.CLOSED, State.DISABLED):
             self.live = None
-            return
-        if live is None or live.shutter is None:
+        if live is None or window is None:
             return
         standing = tuple(verdict for verdict in verdicts if verdict.guard in guards.STANDING)
         if not renewable(self.machine, standing, frozenset(guards.STANDING)):
             return
         wanted = frozenset(address for viewer in self.viewers() for address in viewer.addresses)
-        window = self.machine.window
-        renewed = None if window is None else window.renewed
-        due = renewed is None or clock.boottime() >= renewed + self.config.lease_s / 5
-        if due or wanted != live.leased:
-            try:
-                await self._lease(live, wanted)
-            except ShutterError as error:
-                await self._try(End("shutter-lost", str(error)))
-
-    async def _lease(self, live: Live, wanted: frozenset[Address]) -> None:
-        if live.shutter is None:
-            raise ShutterError("not connected")
-        await live.shutter.renew(live.own, sorted(wanted, key=str), self.config.lease_s)
-        live.leased = wanted
-        self.machine, _ = step(self.machine, Renewed(), clock.boottime())
+        if not live.lease_due(wanted, window.renewed):
+            return
+        try:
+            await live.lease(wanted)
+        except ShutterError as error:
+            await self._try(End("shutter-lost", str(error)))
+        else:
+            self.machine, _ = step(self.machine, Renewed(), clock.boottime())
 
     def viewers(self) -> tuple[Viewer, ...]:
         """Who holds a lease now: nobody before `opened` is on disk."""

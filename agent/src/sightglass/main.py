@@ -21,6 +21,7 @@ from sightglass.agent import Agent
 from sightglass.api.server import serve
 from sightglass.config import Config, ConfigError, load
 from sightglass.desk import Desk
+from sightglass.live import SERVER_CONFIG, Parts
 from sightglass.observer import Observer
 from sightglass.sdnotify import notify
 from sightglass.store import Store
@@ -78,9 +79,10 @@ async def run(config: Config) -> None:
         awake.set,
     )
     feed = FeedChannel(users["feed"], awake.set)
-    observer = Observer(config, tailnet, lanes, frozenset(users.values()), RUN / "mediamtx.yml", awake.set)
+    observer = Observer(config, tailnet, lanes, frozenset(users.values()), RUN / SERVER_CONFIG, awake.set)
     observer.floor = store.newest()
-    agent = Agent(config, store, observer, tailnet, feed, users, RUN, SHUTTER_SOCKET, changed=awake)
+    parts = Parts(config, observer, tailnet, feed, users, RUN, SHUTTER_SOCKET)
+    agent = Agent(parts, store, changed=awake)
     agent.beat = lambda: notify("WATCHDOG=1")
     desk = Desk(agent)
     desk.recover()

@@ -109,14 +109,18 @@ def line(written: Mapping[str, Any]) -> bytes:
 
 
 def verify(
-    lines: Iterable[bytes], personal: Callable[[str], Mapping[str, Any] | None], known: Head | None = None
+    lines: Iterable[bytes],
+    personal: Callable[[str], Mapping[str, Any] | None],
+    known: Head | None = None,
+    young: str | None = None,
 ) -> Report:
     """Check a chain from its first line; `personal` finds a personal document by its hash, None when it is gone.
 
     `known` is the newest event that somebody remembers to have been there last: without it, events removed from the
-    end leave no trace. Names what it finds: `torn` (the last line is not whole), `unreadable`, `edited` (an event is
-    not written as its hash says), `missing`, `reordered` (also: repeated), `broken` (an event with the right number
-    that does not follow the one before: replaced), `shortened`, `personal-edited`.
+    end leave no trace. The personal document of an event at or after `young` (UTC, ISO 8601) has not expired: it must
+    be there. Names what it finds: `torn` (the last line is not whole), `unreadable`, `edited` (an event is not written
+    as its hash says), `missing`, `reordered` (also: repeated), `broken` (an event with the right number that does not
+    follow the one before: replaced), `shortened`, `personal-edited`, `personal-missing`.
     """
     head, problems, expired, number = NO_HEAD, [], 0, 0
     seen: list[int] = []
@@ -142,7 +146,10 @@ def verify(
         seen.append(n)
         if found["personal"] is not None:
             document = personal(found["personal"])
-            if document is None:
+            if document is None and young is not None and found["at"] >= young:
+                why = f"the personal fields of event {n} are gone before their time"
+                problems.append(Problem("personal-missing", number, why))
+            elif document is None:
                 expired += 1
             elif digest(document) != found["personal"]:
                 problems.append(Problem("personal-edited", number, f"the personal fields of event {n} were changed"))

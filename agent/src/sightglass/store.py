@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -60,13 +60,8 @@ class Store:
     def _append(
         self, event: str, window: str | None, data: Mapping[str, Any], personal: Mapping[str, Any] | None
     ) -> Head:
-        now = datetime.now(UTC)
-        if self._swept is None or now - self._swept > timedelta(days=1):
-            self._swept = now
-            with contextlib.suppress(OSError):
-                self.expire()
         document = None if personal is None else self._keep(personal)
-        at = now.isoformat(timespec="milliseconds")
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
         written = receipts.event(self._head, at, self._boot, window, event, data, document)
         try:
             self._write(receipts.line(written))
@@ -106,7 +101,21 @@ class Store:
 
     def verify(self) -> receipts.Report:
         """Check the whole chain, up to the event that this agent wrote last."""
-        return verify(self._directory / "receipts", self._head)
+        return self.verification()()
+
+    def verification(self) -> Callable[[], receipts.Report]:
+        """The check of the chain as it is now, to be run in a thread: what is appended later is left out."""
+        directory, head = self._directory / "receipts", self._head
+        size = self._chain.stat().st_size if self._chain.exists() else 0
+        return lambda: verify(directory, head, size)
+
+    def sweep(self) -> None:
+        """Let personal documents expire, once a day at most."""
+        now = datetime.now(UTC)
+        if self._swept is None or abs(now - self._swept) > timedelta(days=1):
+            self._swept = now
+            with contextlib.suppress(OSError):
+                self.expire()
 
     def expire(self, days: int = KEEP_DAYS) -> int:
         """Remove personal documents that are older; returns how many."""
@@ -188,12 +197,17 @@ class Store:
         return digest
 
 
-def verify(directory: Path, known: Head | None = None) -> receipts.Report:
-    """Check a chain where it lies (`chain.jsonl` and `personal/`), also far from its gateway. See `receipts.verify`."""
+def verify(directory: Path, known: Head | None = None, size: int | None = None) -> receipts.Report:
+    """Check a chain where it lies (`chain.jsonl` and `personal/`), also far from its gateway. See `receipts.verify`.
+
+    `size`: only the first so many bytes. Where no `personal/` came along, its documents are not asked for.
+    """
+    documents = directory / "personal"
+    young = (datetime.now(UTC) - timedelta(days=KEEP_DAYS - 1)).isoformat(timespec="milliseconds")
 
     def personal(digest: str) -> dict[str, Any] | None:
         try:
-            found = json.loads((directory / "personal" / f"{digest}.json").read_bytes())
+            found = json.loads((documents / f"{digest}.json").read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValueError):
@@ -207,7 +221,17 @@ def verify(directory: Path, known: Head | None = None) -> receipts.Report:
             raise
         return receipts.verify((), personal, known)
     with chain:
-        return receipts.verify(chain, personal, known)
+        asked = young if known is not None or documents.is_dir() else None
+        return receipts.verify(_first(chain, size), personal, known, asked)
+
+
+def _first(lines: Iterable[bytes], size: int | None) -> Iterator[bytes]:
+    for line in lines:
+        if size is not None:
+            if size <= 0:
+                return
+            size -= len(line)
+        yield line
 
 
 def _make(directory: Path) -> None:

@@ -174,7 +174,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class KeepDisabled:
-    """Write or remove the mark that survives a reboot."""
+    """Write the mark that survives a reboot, unless it is there already, or remove it."""
 
     disabled: bool
 
@@ -242,8 +242,14 @@ def _disable_idle(machine: Machine, _event: Any, _now: float) -> Step:
 
 
 def _disable_window(machine: Machine, _event: Any, now: float) -> Step:
-    closing, effects = _end(machine, End("disabled"), now)
-    return dataclasses.replace(closing, disabled=True), (*effects, KeepDisabled(True), Record("disabled"))
+    # The mark before any record: on a full disk it is the one that must get a chance.
+    closing, (cut, *records) = _end(machine, End("disabled"), now)
+    return dataclasses.replace(closing, disabled=True), (cut, KeepDisabled(True), *records, Record("disabled"))
+
+
+def _disable_again(machine: Machine, _event: Any, _now: float) -> Step:
+    # The mark may not have reached the disk the first time.
+    return machine, (KeepDisabled(True),)
 
 
 def _disable_closing(machine: Machine, _event: Any, _now: float) -> Step:
@@ -291,7 +297,7 @@ TABLE: Mapping[State, Mapping[type[Event], Transition]] = MappingProxyType(
             Disable: _disable_window,
         },
         State.CLOSING: {Gone: _gone, End: _same, Disable: _disable_closing, Enable: _enable_closing},
-        State.DISABLED: {Disable: _same, Enable: _enable, Gone: _same},
+        State.DISABLED: {Disable: _disable_again, Enable: _enable, Gone: _same},
     }
 )
 

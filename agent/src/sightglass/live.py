@@ -1,0 +1,230 @@
+"""What belongs to the window that is not closed yet, and goes with it: shutter, stream server, feed, hook, joins."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sightglass import mediamtx
+from sightglass.adapters import clock, units
+from sightglass.adapters.feed import FeedChannel
+from sightglass.adapters.hook import Hook
+from sightglass.adapters.shutter import Shutter, ShutterError
+from sightglass.adapters.tailnet import Tailnet
+from sightglass.config import Config
+from sightglass.facts import Listener
+from sightglass.joins import Joins, RecordFn
+from sightglass.observer import Observer, Subject
+from sightglass.viewers import Address
+from sightglass.window import End, Machine, State, Window
+
+SERVER_CONFIG = "mediamtx.yml"
+LIVE_S = 3.0
+"""How long an opening waits for a live picture; after that a slate will do: a dead camera is a reason to look."""
+BLANK_S = 0.5
+_LOST = {
+    "shutter-lost": "the shutter has ended",
+    "feed-lost": "the feed has ended",
+    "server-lost": "the stream server has ended",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What windows are made of. `users` are the uids of agent, MediaMTX, feed and shutter, by name."""
+
+    config: Config
+    observer: Observer
+    tailnet: Tailnet
+    feed: FeedChannel
+    users: dict[str, int]
+    run_dir: Path
+    shutter_socket: str
+
+    @property
+    def server_config(self) -> Path:
+        """MediaMTX's configuration, which exists only during a window."""
+        return self.run_dir / SERVER_CONFIG
+
+
+class Live:
+    """One window's parts at work. Raises OSError when the VPN's own address is not known: nothing has started then.
+
+    `machine` shows the window's state, `record` writes a receipt, `changed` wakes the agent's loop.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        window: Window,
+        machine: Callable[[], Machine],
+        record: RecordFn,
+        changed: Callable[[], None],
+    ) -> None:
+        vpn = parts.observer.vpn()
+        if vpn is None or not vpn.own:
+            raise OSError("tailscaled does not answer")
+        self._parts, self._window, self._changed = parts, window, changed
+        self._path = f"/{secrets.token_urlsafe(24)}"
+        ports = parts.config.ports
+        self.own = vpn.own
+        self._own4 = next(str(address) for address in vpn.own if address.version == 4)
+        self._text = mediamtx.render(self._own4, ports.rtsp, ports.hook, self._path, window.cameras)
+        allowed = frozenset(
+            {
+                Listener("tcp", self._own4, ports.rtsp, parts.users["mediamtx"]),
+                Listener("tcp", "127.0.0.1", ports.hook, parts.users["agent"]),
+            }
+        )
+        self.subject = Subject(window.cameras, window.purpose, allowed, mediamtx.config_hash(self._text))
+        self.joins = Joins(
+            parts.config.site, secrets.token_urlsafe(24), parts.tailnet, machine, record, parts.feed.order_keyframe
+        )
+        self._hook = Hook(self._path, self.joins.decide)
+        self._began = clock.boottime()
+        self._shutter: Shutter | None = None
+        self._leased: frozenset[Address] = frozenset()
+        self._over = asyncio.Event()
+        self._poller: asyncio.Task[None] | None = None
+        self._lost: str | None = None
+        self._blank_by: float | None = None
+        self._blank_seq = 0
+        self.cut_ms: float | None = None
+
+    async def start(self) -> None:
+        """Connect to the shutter, which starts everything else. Raises OSError; then `cut` takes back what is there."""
+        parts = self._parts
+        parts.server_config.touch(mode=0o600)
+        parts.server_config.write_text(self._text)
+        await self._hook.start(parts.config.ports.hook)
+        parts.feed.offer(self._job())
+        self._poller = asyncio.create_task(parts.observer.poll(self._over), name="vpn")
+        try:
+            self._shutter = await Shutter.connect(parts.shutter_socket, self._shutter_lost)
+            # The publisher's own lease comes with the first renewal; without it not even the feed gets in.
+            await self.lease(frozenset())
+        except ShutterError as error:
+            raise OSError(f"the shutter did not start: {error}") from error
+
+    async def cut(self) -> None:
+        """Close the shutter, then the rest. Raises nothing: the cut is what must not fail."""
+        began = clock.boottime()
+        if self._shutter is not None:
+            self.cut_ms = await self._shutter.close()
+        if self.cut_ms is None:
+            self.cut_ms = round((clock.boottime() - began) * 1000, 1)
+        self._parts.feed.withdraw()
+        await self._hook.stop()
+        self._over.set()
+        with contextlib.suppress(OSError):
+            self.joins.end()
+        with contextlib.suppress(OSError):
+            self._parts.server_config.unlink()
+
+    async def lease(self, wanted: frozenset[Address]) -> None:
+        """Let exactly these addresses through for a lease. Raises ShutterError."""
+        if self._shutter is None:
+            raise ShutterError("not connected")
+        await self._shutter.renew(self.own, sorted(wanted, key=str), self._parts.config.lease_s)
+        self._leased = wanted
+
+    def lease_due(self, wanted: frozenset[Address], renewed: float | None) -> bool:
+        """Whether a renewal is wanted now: somebody came or went, or a fifth of the lease is over."""
+        if self._shutter is None:
+            return False
+        due = renewed is None or clock.boottime() >= renewed + self._parts.config.lease_s / 5
+        return due or wanted != self._leased
+
+    def show(self, picture: bool) -> None:
+        """Order the picture, or the blank slate, which has to be confirmed within BLANK_S."""
+        self._blank_seq = self._parts.feed.order_show(picture)
+        self._blank_by = None if picture else clock.boottime() + BLANK_S
+
+    def blank_missing(self) -> End | None:
+        """The end of a window whose blank slate was not confirmed in time."""
+        if self._blank_by is None:
+            return None
+        report = self._parts.feed.report
+        if report is not None and report.seq >= self._blank_seq and not report.show:
+            self._blank_by = None
+        elif clock.boottime() >= self._blank_by:
+            return End("not-suspended", f"the blank picture was not confirmed within {BLANK_S * 1000:.0f} ms")
+        return None
+
+    async def lost(self, state: State) -> End | None:
+        """The end of a window that has lost a part."""
+        noticed = self._lost or self._lost_part(state)
+        if noticed is None:
+            return None
+        # systemd stops the others as soon as the shutter says that it ends, some 15 ms before its own end shows. No
+        # picture flows meanwhile: whoever made it is gone.
+        if self._shutter is not None and self._lost is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._shutter.ended.wait(), 0.1)
+        what = self._lost or noticed
+        return End(what, _LOST[what])
+
+    def moved(self) -> End | None:
+        """The end of a window whose gateway has another VPN address now."""
+        vpn = self._parts.observer.vpn()
+        if vpn is not None and vpn.own != self.own:
+            return End("vpn-address-changed", "the gateway's VPN address has changed")
+        return None
+
+    def watched(self) -> bool:
+        """Whether anybody watches now."""
+        return self.joins.look(self._parts.observer.connected, self._parts.config.ports.rtsp)
+
+    def published(self) -> bool:
+        """Whether every camera has a picture."""
+        report = self._parts.feed.report
+        if report is None or set(report.cameras) != set(self.subject.cameras):
+            return False
+        late = clock.boottime() >= self._began + LIVE_S
+        return all(seen.published > 0 and (late or seen.state == "live") for seen in report.cameras.values())
+
+    def urls(self) -> dict[str, str]:
+        """Where an entitled viewer finds each camera."""
+        return {
+            camera: f"rtsp://{self._own4}:{self._parts.config.ports.rtsp}/{camera}" for camera in self.subject.cameras
+        }
+
+    def _shutter_lost(self) -> None:
+        self._lost = self._lost or "shutter-lost"
+        self._changed()
+
+    def _lost_part(self, state: State) -> str | None:
+        # A shutter that ends takes the others with it: it is named first, whoever is noticed first.
+        if state is not State.OPENING and not units.populated("sightglass-shutter.service"):
+            return "shutter-lost"
+        if self._parts.feed.lost:
+            return "feed-lost"
+        if state is not State.OPENING and not units.populated("sightglass-mediamtx.service"):
+            return "server-lost"
+        return None
+
+    def _job(self) -> dict[str, Any]:
+        config = self._parts.config
+        cameras = [
+            {
+                "name": camera,
+                "source": config.cameras[camera].url,
+                "publish": f"rtsp://feed:{self.joins.secret}@{self._own4}:{config.ports.rtsp}/{camera}",
+            }
+            for camera in self.subject.cameras
+        ]
+        picture = config.picture
+        return {
+            "window": self._window.id,
+            "width": picture.width,
+            "height": picture.height,
+            "fps": picture.fps,
+            "block": picture.block,
+            "cameras": cameras,
+            "show": True,
+        }

@@ -1,0 +1,96 @@
+"""The agent's loop without a window: what it promises about the disabled mark when the disk is full."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from sightglass.adapters.feed import FeedChannel
+from sightglass.adapters.mqtt import LaneListener
+from sightglass.adapters.tailnet import Tailnet
+from sightglass.agent import Agent
+from sightglass.config import Config
+from sightglass.live import Parts
+from sightglass.observer import Observer
+from sightglass.refusal import Refusal
+from sightglass.store import Store
+from sightglass.window import Disable, Enable, Event, Machine, State
+from tests.unit.test_config import GOOD
+
+WHO = {"user": "ann", "reason": "works on the road"}
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Agent]:
+    """An agent that has started, on real files and this machine's socket tables; it never opens a window."""
+    config = Config.model_validate(GOOD)
+    tailnet = Tailnet(str(tmp_path / "no-socket"), "lo", "example/cap")
+    lanes = LaneListener("127.0.0.1", 1, set(), set(), lambda: 0.0, lambda: None)
+    observer = Observer(config, tailnet, lanes, frozenset({99_999}), tmp_path / "mediamtx.yml", lambda: None)
+    parts = Parts(config, observer, tailnet, FeedChannel(0, lambda: None), {}, tmp_path, str(tmp_path / "no-shutter"))
+    made = Agent(parts, Store(tmp_path, "boot"))
+    made.machine = Machine(made.machine.limits)
+    yield made
+    asyncio.run(tailnet.close())
+
+
+def take(agent: Agent, event: Event) -> Machine:
+    """The loop takes one event."""
+
+    async def turns() -> Machine:
+        asked = asyncio.create_task(agent.submit(event, dict(WHO)))
+        await asyncio.sleep(0)
+        await agent.turn()
+        return await asyncio.wait_for(asked, 5)
+
+    return asyncio.run(turns())
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """No byte can be written."""
+
+    def full(_fd: int, _text: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.MonkeyPatch.context() as disk:
+        disk.setattr(os, "write", full)
+        yield
+
+
+@pytest.mark.requirement("N3")
+def test_a_disable_that_cannot_be_kept_says_so_and_disables(agent: Agent) -> None:
+    """Nobody may believe that the gateway stays disabled through a reboot when it does not."""
+    with full_disk(), pytest.raises(Refusal, match="only until this agent restarts"):
+        take(agent, Disable())
+    assert agent.machine.state is State.DISABLED
+    assert take(agent, Disable()).disabled
+    assert cast("dict[str, str]", agent.store.disabled())["user"] == "ann", "asked again, the mark is kept"
+
+
+@pytest.mark.requirement("N3")
+def test_an_enable_that_cannot_be_recorded_changes_nothing(agent: Agent) -> None:
+    """No record, no permission."""
+    take(agent, Disable())
+    with full_disk(), pytest.raises(Refusal, match="still disabled"):
+        take(agent, Enable())
+    assert agent.machine.state is State.DISABLED
+    assert agent.store.disabled() is not None
+    assert take(agent, Enable()).state is State.CLOSED
+    assert agent.store.disabled() is None
+
+
+@pytest.mark.requirement("N3")
+def test_who_disabled_first_stays_in_the_mark(agent: Agent) -> None:
+    """A second `disable` is no error, and hides nobody."""
+    take(agent, Disable())
+    mark = agent.store.disabled()
+    take(agent, Disable())
+    assert agent.store.disabled() == mark
