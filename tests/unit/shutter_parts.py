@@ -101,15 +101,17 @@ class Host:
 
     def elements(self, name: str) -> dict[str, dict[str, Any]]:
         """A set's live elements: first part of the key -> what nft says of it."""
-        found = json.loads(self.run("nft", "-j", "list", "set", "inet", "sightglass", name))["nftables"][1]["set"]
+        # Protocols as numbers: their names come from /etc/protocols, which a small Debian does not have.
+        listed = self.run("nft", "-j", "--numeric-protocol", "list", "set", "inet", "sightglass", name)
+        found = json.loads(listed)["nftables"][1]["set"]
         elements = {}
         for item in found.get("elem", []):
             value = item["elem"]["val"]
             elements[value["concat"][0] if isinstance(value, dict) else value] = item["elem"]
         return elements
 
-    def leases(self) -> dict[str, list[str]]:
-        """All live elements of the shutter's sets that are not empty."""
+    def leases(self) -> dict[str, list[Any]]:
+        """All live elements of the shutter's sets that are not empty; protocols are numbers."""
         found = {name: list(self.elements(name)) for name in ("own4", "own6", "open", "lease4", "lease6")}
         return {name: keys for name, keys in found.items() if keys}
 

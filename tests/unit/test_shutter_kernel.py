@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import time
 from collections.abc import Iterator
 
@@ -63,7 +64,8 @@ def test_a_renewal_leases_and_a_close_leaves_nothing(lab: Net) -> None:
         assert lab.gateway.leases() == {}
         assert running.renew([VIEWER4, VIEWER6], 7) == {"ok": True}
         assert lab.gateway.elements("lease4")[VIEWER4]["timeout"] == 7
-        leases = {"own4": [OWN4], "own6": [OWN6], "open": ["tcp"], "lease4": [VIEWER4], "lease6": [VIEWER6]}
+        tcp = socket.IPPROTO_TCP
+        leases = {"own4": [OWN4], "own6": [OWN6], "open": [tcp], "lease4": [VIEWER4], "lease6": [VIEWER6]}
         assert lab.gateway.leases() == leases
         answer = running.close()
         assert answer["ok"] is True
