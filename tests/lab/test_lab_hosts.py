@@ -1,5 +1,6 @@
 """What a lab's hosts can and cannot do, to each other and to the machine."""
 
+import subprocess
 import time
 from pathlib import Path
 
@@ -65,10 +66,14 @@ def test_killing_a_started_command_ends_it_on_the_host(lab: Lab) -> None:
     """A command started in a host does not outlive the object that started it."""
     for name in ("gw1", "ops"):
         host = lab.host(name)
-        with host.popen(["sleep", "987654"]) as process:
-            lab.wait.until(lambda h=host: h.run(["pgrep", "-f", "^sleep 987654"]).stdout, 5, "the command")
-            process.kill()
-        gone = lambda h=host: h.run(["pgrep", "-f", "^sleep 987654"], check=False).returncode == 1  # noqa: E731
+        with host.popen(["sh", "-c", "echo $$; exec sleep 987654"], stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            number = process.stdout.readline().strip()
+            try:
+                assert host.run(["test", "-e", f"/proc/{number}"]).returncode == 0
+            finally:
+                process.kill()
+        gone = lambda h=host, n=number: h.run(["test", "-e", f"/proc/{n}"], check=False).returncode == 1  # noqa: E731
         lab.wait.until(gone, 2, "its end")
 
 
