@@ -126,6 +126,7 @@ def test_a_boot_starts_without_run_and_nft(lab: Lab, way: str) -> None:
     gateway.run(["nft", "add", "table", "inet", "planted"])
     gateway.run(["sh", "-c", "touch /run/planted /var/planted && sync"])
     boot = gateway.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout
+    assert _ssh_greets(lab, "lan", gateway.lan6), "the neighbour knows the gateway's hardware address"
     start = gateway.run(["systemctl", "show", "-P", "UserspaceTimestampMonotonic"]).stdout
     began = time.monotonic()
     getattr(lab, way)("gw1")
@@ -136,6 +137,7 @@ def test_a_boot_starts_without_run_and_nft(lab: Lab, way: str) -> None:
     assert gateway.run(["ls", "/run/planted"], check=False).returncode == 2
     assert gateway.run(["ls", "/var/planted"]).returncode == 0
     assert _ssh_greets(lab, "ops", gateway.vpn4)
+    assert _ssh_greets(lab, "lan", gateway.lan6), "and it is the same after the boot"
 
 
 def test_only_gateways_boot(lab: Lab) -> None:
