@@ -1,6 +1,6 @@
 """`make demo`: the whole story on a fresh lab, with real output. Exit code 0 only when all is as promised.
 
-Writes build/demo.json and build/demo-frame.png. KEEP=1 leaves the lab up.
+Writes build/demo.json, build/demo-frame.png and build/demo-page.png. KEEP=1 leaves the lab up.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from demo.matrix import Cell, measure, table
 from demo.picture import NOISE, shown_and_scene
 from lab import Lab, LabError
 from lab.host import Host
-from lab.media import capture, finish, first_frame_at, lane, viewer, watch_command
+from lab.media import browser, capture, finish, first_frame_at, lane, next_event, viewer, watch_command
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build"
@@ -55,7 +55,7 @@ def main() -> int:
             say(f"\nThe lab {NAME!r} is still up: uv run lab exec --name {NAME} gw1 -- sightglass status")
         else:
             lab.down()
-    say(f"\nAll as it must be, in {report['seconds']} s. See build/demo.json and build/demo-frame.png")
+    say(f"\nAll as it must be, in {report['seconds']} s. See build/demo.json and the pictures beside it")
     return 0
 
 
@@ -86,13 +86,25 @@ def tell(lab: Lab, report: dict[str, Any]) -> None:
     report["watched"] = check_frames(seen)
     say(f"   {report['watched']['sentence']}")
 
-    say("\n6. Who else gets anything? Every cell is a probe, each beside its control")
+    page = f"http://{gateway.vpn4}:8550/"
+    say(f"\n6. The same in Chromium: {page}")
+    report["browsed"] = browse(maintainer, page)
+    say(f"   {report['browsed']['sentence']}")
+
+    say("\n7. Who else gets anything? Every cell is a probe, each beside its control")
     watching = viewer(maintainer, url, seconds=60, retry=0)
     cells += measure(lab, gateway, "during")
 
-    say("\n7. Closing, with the viewer still watching")
-    report["close"] = close(lab, gateway, watching)
+    say("\n8. Closing, with a player and a page still watching")
+    with browser(maintainer, page, "--stay", "60") as tab:
+        try:
+            next_event(tab, "seen")
+            report["close"] = close(lab, gateway, watching)
+            report["close"]["page"] = said_at_the_end(tab)
+        finally:
+            tab.kill()
     say(f"   {report['close']['sentence']}")
+    say(f"   the page says: {report['close']['page']}")
     playbook(lab, "window_status", ["-e", "site=gw1"])
     cells += measure(lab, gateway, "after")
     say(table(cells))
@@ -104,12 +116,12 @@ def tell(lab: Lab, report: dict[str, Any]) -> None:
         raise Wrong(f"{len(bad)} of {len(cells)} cells; the first: {bad[0]}")
     say(f"   {len(cells)} cells measured, every one as it must be")
 
-    say("\n8. What is left, and the receipt")
+    say("\n9. What is left, and the receipt")
     report["left"] = nothing_left(gateway)
     say(gateway.run(["sightglass", "receipts", "show"]).stdout.rstrip())
     say(gateway.run(["sightglass", "receipts", "verify"]).stdout.rstrip())
     report["times"] = times(gateway, maintainer, url)
-    say(f"\n9. Times: {report['times']['sentence']}")
+    say(f"\n10. Times: {report['times']['sentence']}")
 
 
 def playbook(lab: Lab, name: str, arguments: list[str], *, must: int | None = 0) -> str:
@@ -136,6 +148,28 @@ def watch(host: Host, url: str, frames: int, picture: Path | None = None) -> dic
     return {"first_at": events[0]["at"], "numbers": events[-1]["numbers"], "frames": events[-1]["frames"]}
 
 
+def browse(host: Host, page: str) -> dict[str, Any]:
+    """The page in a real browser; what it showed."""
+    with browser(host, page, "--picture", str(BUILD / "demo-page.png")) as tab:
+        try:
+            seen = next_event(tab, "seen")
+        finally:
+            tab.kill()
+    numbers = [number for number in seen["numbers"] if number is not None]
+    if len(set(numbers)) < 2 or numbers != sorted(numbers):
+        raise Wrong(f"the page's picture does not move: {seen['numbers']}")
+    over = str(seen["transport"]).upper()
+    sentence = f"{seen['frames']} frames decoded over WebRTC ({over}), source frames {numbers[0]} to {numbers[-1]}"
+    return {"frames": seen["frames"], "numbers": numbers, "transport": seen["transport"], "sentence": sentence}
+
+
+def said_at_the_end(tab: subprocess.Popen[str]) -> str:
+    """What the page tells its viewer after the close."""
+    while (event := next_event(tab, "state"))["state"] != "ended":
+        pass
+    return str(event["text"])
+
+
 def check_frames(seen: dict[str, Any]) -> dict[str, Any]:
     """The source's burnt-in number advances, and the picture holds nothing finer than the mosaic."""
     numbers = [number for number in seen["numbers"] if number is not None]
@@ -158,7 +192,7 @@ def check_frames(seen: dict[str, Any]) -> dict[str, Any]:
 
 def close(lab: Lab, gateway: Host, watching: subprocess.Popen[str]) -> dict[str, Any]:
     """Close by playbook while the wire is watched; the viewer's end, and the last media byte."""
-    wire = capture(gateway, 8554)
+    wire = capture(gateway, 8554, 8189)
     first_frame_at(watching)
     playbook(lab, "window_close", ["-e", "site=gw1"])
     closed_at = time.time()

@@ -17,7 +17,9 @@ from lab.host import Host
 from lab.media import TOOLS
 from lab.plan import PROBE_PORT
 
-TCP_PORTS = (8550, 8554, 8889)
+TCP_PORTS = (8189, 8550, 8554, 8889)
+OPENED = (8189, 8550, 8554)
+"""Of these, what a window opens to its viewer: media over TCP, page, player. 8889 is between console and server."""
 UDP_PORTS = (8189,)
 OPEN = {"bytes", "connected"}
 
@@ -151,8 +153,9 @@ def _expected(vantage: Vantage, phase: str, family: int, protocol: str, port: in
         # With a window open the gateway takes no packet for its VPN address from anywhere but the VPN, the control's
         # neither: then the same route's controls before and after stand for it.
         return "closed" if vantage.routed and phase == "during" else "open"
-    is_stream = vantage.host == "maintainer" and phase == "during" and (family, protocol, port) == (4, "tcp", 8554)
-    return "open" if is_stream else "closed"
+    # UDP media answers only a browser that has made its offer: the page's picture is that cell's proof.
+    opened = (family, protocol) == (4, "tcp") and port in OPENED
+    return "open" if opened and vantage.host == "maintainer" and phase == "during" else "closed"
 
 
 def table(cells: list[Cell]) -> str:

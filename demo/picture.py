@@ -1,8 +1,8 @@
 """Whether a decoded picture holds any detail finer than the mosaic, beside the same measure of the scene itself.
 
-A plate of the scene is at most 27 pixels high at 640x360, that is less than two blocks; with at most 2.5 blocks nobody
-reads a character (`tests/unit/test_feed_redact.py` tries, knowing font, size and place). So what is
-to be shown of a decoded picture is that the mosaic is there: inside a block there is nothing but the codec's noise.
+A plate of the scene is at most 27 pixels high at 640x360, less than a block. What a reader gets of such a plate who
+knows font, size, place and mosaic, `tests/unit/test_feed_redact.py` measures. So what is to be shown of a decoded
+picture is that the mosaic is there: inside a block there is nothing but the codec's noise.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from lab.parking.scene import Scene
 
-BLOCK = 16
-_TOP, _BOTTOM = 32, 304
+BLOCK = 32
+_TOP, _BOTTOM = 32, 288
 """Rows of the scene alone: the mark stands above, the burnt-in strip below."""
 NOISE = 6.0
 """Grey levels within a block that the codec may add (0.7 was seen)."""

@@ -21,6 +21,7 @@ _TOOLS = {
     "tcpdump": "tcpdump",
     "socat": "socat",
     "jq": "jq",
+    "chromium": "chromium fonts-dejavu-core",
 }
 _INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
 _WANTED_INSTANCES = 1024  # at 128 the sixteenth gateway never finished booting, and said nothing
@@ -36,7 +37,7 @@ def need_tools() -> None:
     """Installs what is missing, and says so."""
     if not Path("/dev/net/tun").exists():
         raise LabError("the machine has no /dev/net/tun, which the VPN needs")
-    missing = sorted({package for tool, package in _TOOLS.items() if shutil.which(tool) is None})
+    missing = sorted({name for tool, names in _TOOLS.items() if shutil.which(tool) is None for name in names.split()})
     if not missing:
         return
     say(f"         installing with apt-get: {' '.join(missing)}")

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from lab import wait
 from lab.host import Host
@@ -22,14 +23,25 @@ def viewer(host: Host, url: str, *, seconds: float = 30, retry: float = 15) -> "
     return host.popen(command, stdout=subprocess.PIPE, text=True)
 
 
+def browser(host: Host, url: str, *options: str) -> "subprocess.Popen[str]":
+    """A window's page in Chromium on a host of the lab; the events are those of `lab/tools/browse.py`."""
+    command = [sys.executable, str(TOOLS / "browse.py"), url, *options]
+    return host.popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def next_event(watching: "subprocess.Popen[str]", kind: str) -> dict[str, Any]:
+    """The next event of that kind that a viewer says. Raises RuntimeError when it ends without one."""
+    assert watching.stdout is not None
+    for line in watching.stdout:
+        event: dict[str, Any] = json.loads(line)
+        if event["event"] == kind:
+            return event
+    raise RuntimeError(f"the viewer has ended without the event {kind!r}")
+
+
 def first_frame_at(watching: "subprocess.Popen[str]") -> float:
     """When the player decoded its first frame, in Unix seconds. Raises RuntimeError when it never did."""
-    assert watching.stdout is not None
-    line = watching.stdout.readline()
-    event = json.loads(line) if line else {}
-    if event.get("event") != "first":
-        raise RuntimeError(f"the viewer decoded nothing: {line!r}")
-    return float(event["at"])
+    return float(next_event(watching, "first")["at"])
 
 
 def capture(gateway: Host, *ports: int) -> "subprocess.Popen[str]":

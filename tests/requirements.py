@@ -33,7 +33,7 @@ REQUIREMENTS = {
     "U2": "the whole fleet is disabled at once, with the truth for each site",
     "U3": "a compliance check for CI",
     "U4": "opening and closing are quick, and measured",
-    "U5": "who opened, who watched, what was refused: a record that shows any change",
+    "U5": "who opened, who watched, what was refused: a record that shows a change",
     "L1": "no customer feature, no permanent monitoring, no part of lane safety",
 }
 TARGET = Path(__file__).parents[1] / "docs" / "requirements.md"

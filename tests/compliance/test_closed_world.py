@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-WINDOW = ("sightglass-shutter", "sightglass-mediamtx", "sightglass-feed")
+WINDOW = ("sightglass-shutter", "sightglass-mediamtx", "sightglass-feed", "sightglass-console")
 
 
 @dataclass(frozen=True, order=True)
@@ -46,7 +46,9 @@ SITE = {
     Listener("tcp", 4, "loopback", 8000, "parking.service"),
 }
 OPEN = {
-    Listener("tcp", 4, "vpn", 8554, "sightglass-mediamtx.service"),
+    *(Listener("tcp", 4, "vpn", port, "sightglass-mediamtx.service") for port in (8189, 8554, 8889)),
+    Listener("udp", 4, "vpn", 8189, "sightglass-mediamtx.service"),
+    Listener("tcp", 4, "vpn", 8550, "sightglass-console.service"),
     Listener("tcp", 4, "loopback", 8800, "sightglass-agent.service"),
 }
 
@@ -126,7 +128,7 @@ def only(found: set[Listener], wanted: set[Listener]) -> bool:
 @pytest.mark.requirement("N3")
 @pytest.mark.usefixtures("closed")
 def test_only_the_window_listens_and_only_while_it_is_open(host: Host) -> None:
-    """Closed, open, closed again: a window adds the stream port on the VPN and the join check on loopback, no more."""
+    """Closed, open, closed again: a window adds its ports on the VPN and the join check on loopback, no more."""
     assert only(listeners(host), SITE)
     opened = json_of(
         host,
@@ -194,7 +196,11 @@ def test_window_units_are_confined(host: Host, name: str) -> None:
     assert (
         found["StateDirectory"] == found["CacheDirectory"] == found["LogsDirectory"] == found["RuntimeDirectory"] == ""
     )
-    assert found["TemporaryFileSystem"] == found["BindPaths"] == ""
+    # Of /run its own channel and systemd's ear: tailscaled's socket there dials for everybody.
+    assert found["TemporaryFileSystem"] == "/run:ro"
+    paths = {path.partition(":")[0] for path in found["BindPaths"].split()}
+    channel = {f"/run/{name}.sock"} if name in ("sightglass-feed", "sightglass-console") else set()
+    assert paths == channel | (set() if name == "sightglass-mediamtx" else {"/run/systemd/notify"})
     assert found["NoNewPrivileges"] == "yes"
     assert found["OOMScoreAdjust"] == "1000"
     assert found["MemorySwapMax"] == found["LimitCORE"] == "0"
@@ -216,6 +222,7 @@ def test_nothing_is_enabled_that_must_not_be(host: Host) -> None:
         "sightglass-agent.service",
         "sightglass-agent.socket",
         "sightglass-feed-channel.socket",
+        "sightglass-console-channel.socket",
         "sightglass-shutter.socket",
     }
     assert {name for name, how in files.items() if how == "static"} == {f"{unit}.service" for unit in WINDOW}

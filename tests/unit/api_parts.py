@@ -57,6 +57,7 @@ class FakeAgent:
             site_deadline="2026-11-23T11:30:00+01:00",
             remaining_s=1800.0,
             urls={camera: f"rtsp://100.64.0.1:8554/{camera}" for camera in request.cameras},
+            page="http://100.64.0.1:8550/",
             viewers=(ViewerView("ann@example.org", "laptop", True),),
             cause=None,
             why=None,

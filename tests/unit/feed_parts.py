@@ -149,7 +149,8 @@ class StreamServer:
         self.read = f"rtsp://127.0.0.1:{self.port}/cam1"
         self._binary = mediamtx_binary()
         self._config = folder / "mediamtx.yml"
-        self._config.write_text(mediamtx.render("127.0.0.1", self.port, hook.port, "/auth/x", ["cam1"]))
+        self.ports = mediamtx.ServerPorts(self.port, free_port(), free_port(), hook.port)
+        self._config.write_text(mediamtx.render("127.0.0.1", self.ports, "/auth/x", ["cam1"]))
         self._log = folder / "mediamtx.log"
         self.process: subprocess.Popen[bytes] | None = None
         if start:
@@ -202,7 +203,7 @@ class Agent:
 
     def job(self, source: str, publish: str, **changes: object) -> None:
         camera = {"name": "cam1", "source": source, "publish": publish}
-        job = {"window": "w-test", "width": 640, "height": 360, "fps": 10, "block": 16, "cameras": [camera]}
+        job = {"window": "w-test", "width": 640, "height": 360, "fps": 10, "block": 32, "cameras": [camera]}
         self.send({"job": job | {"show": True} | changes})
 
     def send(self, message: object) -> None:

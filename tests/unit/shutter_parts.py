@@ -23,8 +23,9 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 ROLE = ROOT / "roles/sightglass_nftables"
-UIDS = {"sightglass": 61001, "sightglass-shutter": 61002, "sightglass-feed": 61003, "sightglass-mediamtx": 61004}
-AGENT, SHUTTER, FEED, STREAM = UIDS.values()
+NAMES = ("sightglass", "sightglass-shutter", "sightglass-feed", "sightglass-mediamtx", "sightglass-console")
+UIDS = {name: 61001 + index for index, name in enumerate(NAMES)}
+AGENT, SHUTTER, FEED, STREAM, CONSOLE = UIDS.values()
 PYTHON = "/usr/bin/python3"
 OWN4, OWN6 = "100.64.0.1", "fd7a:115c:a1e0::1"
 VIEWER4, VIEWER6 = "100.64.0.2", "fd7a:115c:a1e0::2"
@@ -134,6 +135,11 @@ class Net:
     lan: Host
     directory: Path
 
+    @property
+    def rules(self) -> Path:
+        """The table's file, as the shutter is given it."""
+        return self.directory / "rules.nft"
+
 
 @contextlib.contextmanager
 def net() -> Iterator[Net]:
@@ -166,6 +172,7 @@ def net() -> Iterator[Net]:
                 host.run("ip", "address", "add", address, "dev", link, *nodad)
         lan.run("ip", "route", "add", f"{OWN4}/32", "via", LAN_GW4)
         lan.run("ip", "-6", "route", "add", f"{OWN6}/128", "via", "fd50::1")
+        (directory / "rules.nft").write_text(rendered())
         gateway.load(rendered())
         yield Net(gateway, peer, lan, directory)
     finally:
@@ -247,9 +254,10 @@ def shutter(net: Net, *, ports: Sequence[int] = (8554,), agent_uid: int = 0, mdw
         peer.connect(str(path))
         argv = [PYTHON, "-c", _LAUNCH, str(listening.fileno()), str(int(mdwe)), "setpriv", f"--reuid={SHUTTER}"]
         argv += [f"--regid={SHUTTER}", "--clear-groups", "--no-new-privs", *_NET_ADMIN]
-        argv += [PYTHON, "-B", "-m", "sightglass.shutter.main", "--interface=tailscale0", f"--agent-uid={agent_uid}"]
+        argv += [PYTHON, "-B", "-m", "sightglass.shutter.main", "--interface=tailscale0", f"--rules={net.rules}"]
+        argv += [f"--agent-uid={agent_uid}"]
         process = subprocess.Popen(
-            net.gateway.command([*argv, *(f"--tcp={port}" for port in ports)]),
+            net.gateway.command([*argv, "--tcp", *map(str, ports), "--udp=8189", "--local", "8554", "8889"]),
             pass_fds=[listening.fileno()],
             stderr=subprocess.PIPE,
             text=True,

@@ -12,6 +12,7 @@ from typing import cast
 
 import pytest
 
+from sightglass.adapters.console import ConsoleChannel
 from sightglass.adapters.feed import FeedChannel
 from sightglass.adapters.mqtt import LaneListener
 from sightglass.adapters.tailnet import Tailnet
@@ -34,7 +35,8 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
     tailnet = Tailnet(str(tmp_path / "no-socket"), "lo", "example/cap")
     lanes = LaneListener("127.0.0.1", 1, set(), set(), lambda: 0.0, lambda: None)
     observer = Observer(config, tailnet, lanes, frozenset({99_999}), tmp_path / "mediamtx.yml", lambda: None)
-    parts = Parts(config, observer, tailnet, FeedChannel(0, lambda: None), {}, tmp_path, str(tmp_path / "no-shutter"))
+    wake, no_shutter = (lambda: None), str(tmp_path / "no-shutter")
+    parts = Parts(config, observer, tailnet, FeedChannel(0, wake), ConsoleChannel(0, wake), {}, tmp_path, no_shutter)
     made = Agent(parts, Store(tmp_path, "boot"))
     made.machine = Machine(made.machine.limits)
     yield made

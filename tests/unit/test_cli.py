@@ -56,8 +56,9 @@ def test_open_shows_state_deadline_and_where_to_watch(terminal: Terminal) -> Non
         "window w-0123456789ab: open\n"
         "  cameras   cam1, cam2 (debug)\n"
         "  until     2026-11-23T10:30:00+00:00 (at the site 2026-11-23T11:30:00+01:00)\n"
-        "  watch     rtsp://100.64.0.1:8554/cam1\n"
-        "  watch     rtsp://100.64.0.1:8554/cam2\n"
+        "  page      http://100.64.0.1:8550/\n"
+        "  player    rtsp://100.64.0.1:8554/cam1\n"
+        "  player    rtsp://100.64.0.1:8554/cam2\n"
         "  viewer    ann@example.org on laptop (watching)\n",
         "",
     )

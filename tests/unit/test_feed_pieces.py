@@ -35,7 +35,7 @@ CAMERA = {
     "source": "http://127.0.0.1:8000/mjpeg/cam1",
     "publish": "rtsp://feed:pw@100.64.0.1:8554/cam1",
 }
-JOB = {"window": "w-1", "width": 640, "height": 360, "fps": 10, "block": 16, "cameras": [CAMERA], "show": True}
+JOB = {"window": "w-1", "width": 640, "height": 360, "fps": 10, "block": 32, "cameras": [CAMERA], "show": True}
 
 
 @pytest.mark.requirement("F2")
@@ -96,7 +96,7 @@ def test_a_part_over_its_bound_is_refused() -> None:
 def test_the_job_of_the_agent_is_taken() -> None:
     """The agreed first message becomes a job, and its text shows no publish address."""
     job = parse_job(parse_line(json.dumps({"job": JOB}).encode()))
-    assert job == Job("w-1", 640, 360, 10, 16, (Camera(**CAMERA),), True)
+    assert job == Job("w-1", 640, 360, 10, 32, (Camera(**CAMERA),), True)
     assert "pw" not in repr(job)
 
 
@@ -106,7 +106,9 @@ def test_the_job_of_the_agent_is_taken() -> None:
         ({"window": "x"}, "job.window must match .* not 'x'"),
         ({"width": 641}, "job.width must be an even number from 160 to 1920, not 641"),
         ({"fps": 60}, "job.fps must be a whole number from 1 to 30, not 60"),
-        ({"block": 1}, "job.block must be a whole number from 2 to 128, not 1"),
+        ({"block": 1}, "job.block must be a whole number from 8 to 128, not 1"),
+        ({"block": 31}, "job.block must leave at most 20 by 12 cells, not 31"),
+        ({"width": 1280, "height": 720}, "job.block must leave at most 20 by 12 cells, not 32"),
         ({"block": True}, "job.block"),
         ({"show": 1}, "job.show must be true or false, not 1"),
         ({"cameras": []}, "job.cameras must be a list of 1 to 8"),

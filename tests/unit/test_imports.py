@@ -23,6 +23,9 @@ RULES = [
      "the shutter knows no policy, and holds a capability: nothing but the standard library"),
     ("feed", {"fastapi", "httpx", "aiomqtt", "sightglass.window", "sightglass.guards", "sightglass.adapters.tailnet"},
      "the feed knows neither windows nor guards"),
+    ("console", {"fastapi", "aiomqtt", "sightglass.window", "sightglass.guards", "sightglass.adapters"} | HEAVY,
+     "the console knows neither windows nor guards"),
+    ("live.py", HEAVY | {"fastapi"}, "what runs a window never touches a picture"),
     ("cli.py", {"fastapi", "pydantic", "httpx", "aiomqtt", "asyncio"} | HEAVY, "the command line starts at once"),
     ("agent.py", HEAVY | {"fastapi"}, "the agent never touches a picture, and its loop does not know HTTP"),
 ]  # fmt: skip

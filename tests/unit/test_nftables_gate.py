@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.shutter_parts import (
     AGENT,
+    CONSOLE,
     FEED,
     LAN4,
     LAN_GW4,
@@ -44,8 +45,9 @@ with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket
 """
 UDP_PROBE = """
 import socket, sys
-address, port = sys.argv[1:]
+address, port, source = sys.argv[1:]
 with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    probe.bind((source, 0))
     probe.settimeout(0.4)
     try:
         probe.sendto(b"x", (address, int(port)))
@@ -124,6 +126,15 @@ CELLS = [
     Cell("the publisher", "gateway", OWN4, 8554, DATA, "", FEED),
     Cell("the publisher, v6", "gateway", OWN6, 8554, DATA, "", FEED),
     Cell("the publisher at a port that is not leased", "gateway", OWN4, 8550, BLOCKED, "", FEED),
+    Cell("the publisher at the port for offers", "gateway", OWN4, 8889, BLOCKED, "", FEED),
+    Cell("the console at the port for offers", "gateway", OWN4, 8889, DATA, "", CONSOLE),
+    Cell("the console at the publisher's port", "gateway", OWN4, 8554, BLOCKED, "", CONSOLE),
+    Cell("the console at the camera", "gateway", "127.0.0.1", 8000, SILENT, "", CONSOLE),
+    Cell("the console at the hook", "gateway", "127.0.0.1", 8800, RESET, "", CONSOLE),
+    Cell("the console dials the LAN", "gateway", LAN4, 7100, SILENT, "", CONSOLE),
+    Cell("the console dials the viewer", "gateway", VIEWER4, 7100, SILENT, "", CONSOLE),
+    Cell("nobody at the port for offers", "gateway", OWN4, 8889, BLOCKED, "", NOBODY),
+    Cell("the leased viewer at the port for offers", "peer", OWN4, 8889, RESET, VIEWER4),
     Cell("the publisher's user at 127.0.0.1", "gateway", "127.0.0.1", 8554, BLOCKED, "", FEED),
     Cell("the publisher's user at its camera", "gateway", "127.0.0.1", 8000, DATA, "", FEED),
     Cell("the publisher's user at the broker", "gateway", "127.0.0.1", 1883, SILENT, "", FEED),
@@ -155,15 +166,18 @@ def test_who_gets_through(gate: Net, cell: Cell) -> None:
 
 
 @pytest.mark.requirement("A1")
-def test_udp_is_shut_and_its_probe_works(gate: Net) -> None:
-    """No answer from 8189/udp to anybody, leased or not, while a UDP port that is not ours answers."""
+def test_media_over_udp_is_for_the_leased_alone(gate: Net) -> None:
+    """8189/udp answers the leased viewer in both families and nobody else; a UDP port that is not ours answers all."""
 
-    def ask(host: Host, address: str, port: int) -> str:
-        return host.run("/usr/bin/python3", "-c", UDP_PROBE, address, str(port)).strip()
+    def ask(host: Host, address: str, port: int, source: str = "") -> str:
+        return host.run("/usr/bin/python3", "-c", UDP_PROBE, address, str(port), source).strip()
 
     assert ask(gate.lan, LAN_GW4, 8190) == "data"
-    for host, address in ((gate.lan, LAN_GW4), (gate.lan, OWN4), (gate.peer, OWN4), (gate.peer, OWN6)):
-        assert ask(host, address, 8189) == "silent"
+    assert ask(gate.peer, OWN4, 8189, VIEWER4) == ask(gate.peer, OWN6, 8189, VIEWER6) == "data"
+    for address, source in ((OWN4, MEMBER4), (OWN6, MEMBER6)):
+        assert ask(gate.peer, address, 8189, source) == "silent"
+    for address in (LAN_GW4, OWN4):
+        assert ask(gate.lan, address, 8189) == "silent"
     assert ask(gate.gateway, OWN4, 8189) in BLOCKED
 
 

@@ -201,17 +201,45 @@ def test_an_own_address_that_is_not_on_the_vpn_is_refused(lab: Net) -> None:
         ("flush table inet sightglass", "has no rule"),
         ("flush chain inet sightglass from_vpn", "has no rule in from_vpn"),
         ("delete element inet sightglass tcp_ports { 8554 }", "does not guard port 8554"),
+        ("no rules at all", "syntax error"),
     ],
 )
 def test_it_does_not_open_without_a_whole_table(lab: Net, harm: str, sentence: str) -> None:
-    """A table that is missing, empty or does not know the port: exit 6 and no READY."""
-    lab.gateway.run("nft", harm)
+    """A file of rules that makes no table, an empty one, or one that does not know the port: exit 6 and no READY."""
+    whole = lab.rules.read_text()
+    lab.rules.write_text(f"{whole}\n{harm}\n")
+    try:
+        with shutter(lab) as running:
+            code, errors = running.ended()
+            assert code == 6
+            assert any(part in errors for part in sentence.split("|")), errors
+            running.notices.setblocking(False)
+            assert running.notice() == "STOPPING=1"
+    finally:
+        lab.rules.write_text(whole)
+
+
+@pytest.mark.requirement("F3")
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "add table inet sightglass { flags dormant; }",
+        "insert rule inet sightglass in accept; insert rule inet sightglass out accept",
+        "flush ruleset",
+    ],
+    ids=["dormant", "gutted", "gone"],
+)
+def test_a_window_opens_with_the_rules_of_the_file(lab: Net, harm: str) -> None:
+    """Whatever was done to the table between two windows: the next one has it as root's file says."""
+    serve(lab.gateway, OWN4, 8554, uid=STREAM)
+    lab.gateway.load(f"{harm}\n")
+    stranger = 65534
+    assert probe(lab.gateway, OWN4, 8554, uid=stranger) == "data", "the control: the harm is one"
     with shutter(lab) as running:
-        code, errors = running.ended()
-        assert code == 6
-        assert any(part in errors for part in sentence.split("|")), errors
-        running.notices.setblocking(False)
-        assert running.notice() == "STOPPING=1"
+        assert running.renew([VIEWER4]) == {"ok": True}
+        assert probe(lab.gateway, OWN4, 8554, uid=stranger) == "refused"
+        assert probe(lab.gateway, OWN4, 8554, uid=FEED) == "data"
+        running.close()
 
 
 @pytest.mark.requirement("F3")

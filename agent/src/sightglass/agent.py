@@ -23,7 +23,7 @@ from sightglass.observer import Observer
 from sightglass.refusal import Refusal
 from sightglass.store import Store
 from sightglass.verdict import Verdict
-from sightglass.viewers import Viewer, entitled
+from sightglass.viewers import Address, Viewer, entitled
 from sightglass.window import (
     Cut,
     Effect,
@@ -207,6 +207,7 @@ class Agent:
         elif isinstance(effect, Show):
             if self.live is not None:
                 self.live.show(effect.picture)
+                await self.live.tell(self._leased(), 0.0)
         elif isinstance(effect, Cut):
             if self.live is not None:
                 await self.live.cut()
@@ -269,7 +270,7 @@ class Agent:
         standing = tuple(verdict for verdict in verdicts if verdict.guard in guards.STANDING)
         if not renewable(self.machine, standing, frozenset(guards.STANDING)):
             return
-        wanted = frozenset(address for viewer in self.viewers() for address in viewer.addresses)
+        wanted = self._leased()
         if not live.lease_due(wanted, window.renewed):
             return
         try:
@@ -278,6 +279,9 @@ class Agent:
             await self._try(End("shutter-lost", str(error)))
         else:
             self.machine, _ = step(self.machine, Renewed(), clock.boottime())
+
+    def _leased(self) -> frozenset[Address]:
+        return frozenset(address for viewer in self.viewers() for address in viewer.addresses)
 
     def viewers(self) -> tuple[Viewer, ...]:
         """Who holds a lease now: nobody before `opened` is on disk."""

@@ -258,7 +258,8 @@ def _window(window: dict[str, Any]) -> list[str]:
     lines = [
         f"  cameras   {', '.join(window['cameras'])} ({window['purpose']})",
         f"  until     {window['deadline']} (at the site {window['site_deadline']})",
-        *(f"  watch     {url}" for url in window["urls"].values()),
+        *([f"  page      {window['page']}"] if window["page"] else []),
+        *(f"  player    {url}" for url in window["urls"].values()),
         *(f"  viewer    {v['user']} on {v['node']}{' (watching)' if v['watching'] else ''}" for v in window["viewers"]),
     ]
     return [*lines, f"  {window['state']}: {window['why']}"] if window.get("why") else lines

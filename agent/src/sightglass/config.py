@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from sightglass.feed.job import MOST_CELLS, too_fine
 from sightglass.sentence import sentence
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
@@ -59,7 +60,7 @@ class Tailscale(_Model):
 
 
 class Ports(_Model):
-    """Ports of a window. `console` and the two of WebRTC are kept closed until something of ours answers on them."""
+    """Ports of a window: player, page, WebRTC offers (the console's alone), WebRTC media, and the join check."""
 
     rtsp: Port = 8554
     console: Port = 8550
@@ -97,12 +98,22 @@ class LimitsConfig(_Model):
 
 
 class Picture(_Model):
-    """What leaves the gateway: size in pixels, frames per second, and the mosaic's block in pixels of that size."""
+    """What leaves the gateway: size in pixels, frames per second, and the mosaic's block in pixels of that size.
+
+    The block may be coarser than the rule, never finer: at most 20 by 12 cells.
+    """
 
     width: Annotated[int, Field(ge=160, le=1280, multiple_of=2)] = 640
     height: Annotated[int, Field(ge=90, le=720, multiple_of=2)] = 360
     fps: Annotated[int, Field(ge=1, le=15)] = 10
-    block: Annotated[int, Field(ge=8, le=64)] = 16
+    block: Annotated[int, Field(ge=8, le=128)] = 32
+
+    @model_validator(mode="after")
+    def _coarse(self) -> Picture:
+        if too_fine(self.width, self.height, self.block):
+            across, down = MOST_CELLS
+            raise ValueError(f"block must leave at most {across} by {down} cells, {self.block} leaves more")
+        return self
 
 
 class Config(_Model):

@@ -218,6 +218,7 @@ class Desk:
             site_deadline=deadline.astimezone(ZoneInfo(agent.config.timezone)).isoformat(timespec="seconds"),
             remaining_s=round(remaining, 1),
             urls=live.urls() if live is not None else {},
+            page=live.page() if live is not None else None,
             viewers=tuple(
                 ViewerView(viewer.user, viewer.name, viewer.node in live.joins.watching) for viewer in agent.viewers()
             )
@@ -270,6 +271,7 @@ def _recorded(window: str, event: dict[str, Any], cause: str | None, zone: str) 
         site_deadline=deadline.astimezone(ZoneInfo(zone)).isoformat(timespec="seconds"),
         remaining_s=0.0,
         urls={},
+        page=None,
         viewers=(),
         cause=cause,
         why=None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 from sightglass import mediamtx
 from sightglass.adapters import clock, units
+from sightglass.adapters.console import ConsoleChannel, News
 from sightglass.adapters.feed import FeedChannel
 from sightglass.adapters.hook import Hook
 from sightglass.adapters.shutter import Shutter, ShutterError
@@ -27,21 +29,26 @@ SERVER_CONFIG = "mediamtx.yml"
 LIVE_S = 3.0
 """How long an opening waits for a live picture; after that a slate will do: a dead camera is a reason to look."""
 BLANK_S = 0.5
+FAREWELL_S = 0.025
+"""How long a cut waits at most for the pages to hear why: they hear it in 3 ms, and a cut has 100."""
+_SHOWN = {State.OPEN: "open", State.SUSPENDED: "suspended"}
 _LOST = {
     "shutter-lost": "the shutter has ended",
     "feed-lost": "the feed has ended",
+    "console-lost": "the console has ended",
     "server-lost": "the stream server has ended",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What windows are made of. `users` are the uids of agent, MediaMTX, feed and shutter, by name."""
+    """What windows are made of. `users` are the uids of agent, MediaMTX, feed, console and shutter, by name."""
 
     config: Config
     observer: Observer
     tailnet: Tailnet
     feed: FeedChannel
+    console: ConsoleChannel
     users: dict[str, int]
     run_dir: Path
     shutter_socket: str
@@ -69,21 +76,35 @@ class Live:
         vpn = parts.observer.vpn()
         if vpn is None or not vpn.own:
             raise OSError("tailscaled does not answer")
-        self._parts, self._window, self._changed = parts, window, changed
+        self._parts, self._window, self._machine, self._changed = parts, window, machine, changed
         self._path = f"/{secrets.token_urlsafe(24)}"
         ports = parts.config.ports
         self.own = vpn.own
-        self._own4 = next(str(address) for address in vpn.own if address.version == 4)
-        self._text = mediamtx.render(self._own4, ports.rtsp, ports.hook, self._path, window.cameras)
+        own4 = next((str(address) for address in vpn.own if address.version == 4), None)
+        if own4 is None:
+            raise OSError("the gateway has no IPv4 address in the VPN, which the stream server needs")
+        self._own4 = own4
+        server_ports = mediamtx.ServerPorts(ports.rtsp, ports.webrtc, ports.media, ports.hook)
+        self._text = mediamtx.render(self._own4, server_ports, self._path, window.cameras)
+        server = parts.users["mediamtx"]
         allowed = frozenset(
             {
-                Listener("tcp", self._own4, ports.rtsp, parts.users["mediamtx"]),
+                *(Listener("tcp", own4, port, server) for port in (ports.rtsp, ports.webrtc, ports.media)),
+                Listener("udp", own4, ports.media, server),
+                Listener("tcp", own4, ports.console, parts.users["console"]),
                 Listener("tcp", "127.0.0.1", ports.hook, parts.users["agent"]),
             }
         )
         self.subject = Subject(window.cameras, window.purpose, allowed, mediamtx.config_hash(self._text))
         self.joins = Joins(
-            parts.config.site, secrets.token_urlsafe(24), parts.tailnet, machine, record, parts.feed.order_keyframe
+            parts.config.site,
+            vpn.own,
+            secrets.token_urlsafe(24),
+            secrets.token_urlsafe(24),
+            parts.tailnet,
+            machine,
+            record,
+            parts.feed.order_keyframe,
         )
         self._hook = Hook(self._path, self.joins.decide)
         self._began = clock.boottime()
@@ -102,7 +123,8 @@ class Live:
         parts.server_config.touch(mode=0o600)
         parts.server_config.write_text(self._text)
         await self._hook.start(parts.config.ports.hook)
-        parts.feed.offer(self._job())
+        parts.feed.offer(self._feed_job())
+        parts.console.offer(self._console_job())
         self._poller = asyncio.create_task(parts.observer.poll(self._over), name="vpn")
         try:
             self._shutter = await Shutter.connect(parts.shutter_socket, self._shutter_lost)
@@ -112,13 +134,15 @@ class Live:
             raise OSError(f"the shutter did not start: {error}") from error
 
     async def cut(self) -> None:
-        """Close the shutter, then the rest. Raises nothing: the cut is what must not fail."""
+        """Tell the pages, close the shutter, then the rest. Raises nothing: the cut is what must not fail."""
+        await self.tell(self._leased, FAREWELL_S)
         began = clock.boottime()
         if self._shutter is not None:
             self.cut_ms = await self._shutter.close()
         if self.cut_ms is None:
             self.cut_ms = round((clock.boottime() - began) * 1000, 1)
         self._parts.feed.withdraw()
+        self._parts.console.withdraw()
         await self._hook.stop()
         self._over.set()
         with contextlib.suppress(OSError):
@@ -127,11 +151,23 @@ class Live:
             self._parts.server_config.unlink()
 
     async def lease(self, wanted: frozenset[Address]) -> None:
-        """Let exactly these addresses through for a lease. Raises ShutterError."""
+        """Let exactly these addresses through for a lease; who is left out hears it first. Raises ShutterError."""
         if self._shutter is None:
             raise ShutterError("not connected")
-        await self._shutter.renew(self.own, sorted(wanted, key=str), self._parts.config.lease_s)
+        await self.tell(wanted, FAREWELL_S if self._leased - wanted else 0.0)
+        # Never beyond the deadline: an agent that stands still then shows nothing after it. Whole seconds, 1 at least.
+        left = math.ceil(self._window.deadline - clock.boottime())
+        await self._shutter.renew(self.own, sorted(wanted, key=str), max(1, min(self._parts.config.lease_s, left)))
         self._leased = wanted
+
+    async def tell(self, viewers: frozenset[Address], wait_s: float) -> None:
+        """Tell the pages of these viewers how the window is; waits at most `wait_s` until they have it."""
+        machine = self._machine()
+        window = machine.window or self._window
+        state = _SHOWN.get(machine.state, "ended")
+        if machine.state is not State.OPENING:
+            news = News(state, window.cause, window.why, viewers)
+            await self._parts.console.tell(news, max(0.0, window.deadline - clock.boottime()), wait_s)
 
     def lease_due(self, wanted: frozenset[Address], renewed: float | None) -> bool:
         """Whether a renewal is wanted now: somebody came or went, or a fifth of the lease is over."""
@@ -177,13 +213,14 @@ class Live:
         return None
 
     def watched(self) -> bool:
-        """Whether anybody watches now."""
-        return self.joins.look(self._parts.observer.connected, self._parts.config.ports.rtsp)
+        """Whether anybody watches now, with a player or a page."""
+        players = {address for port, address in self._parts.observer.connected if port == self._parts.config.ports.rtsp}
+        return self.joins.look(self._parts.console.watching | players)
 
     def published(self) -> bool:
-        """Whether every camera has a picture."""
+        """Whether every camera has a picture, and the page can be asked for."""
         report = self._parts.feed.report
-        if report is None or set(report.cameras) != set(self.subject.cameras):
+        if report is None or not self._parts.console.connected or set(report.cameras) != set(self.subject.cameras):
             return False
         late = clock.boottime() >= self._began + LIVE_S
         return all(seen.published > 0 and (late or seen.state == "live") for seen in report.cameras.values())
@@ -193,6 +230,10 @@ class Live:
         return {
             camera: f"rtsp://{self._own4}:{self._parts.config.ports.rtsp}/{camera}" for camera in self.subject.cameras
         }
+
+    def page(self) -> str:
+        """Where an entitled viewer finds the page."""
+        return f"http://{self._own4}:{self._parts.config.ports.console}/"
 
     def _shutter_lost(self) -> None:
         self._lost = self._lost or "shutter-lost"
@@ -204,17 +245,31 @@ class Live:
             return "shutter-lost"
         if self._parts.feed.lost:
             return "feed-lost"
+        if self._parts.console.lost:
+            return "console-lost"
         if state is not State.OPENING and not units.populated("sightglass-mediamtx.service"):
             return "server-lost"
         return None
 
-    def _job(self) -> dict[str, Any]:
+    def _console_job(self) -> dict[str, Any]:
+        config = self._parts.config
+        return {
+            "site": config.site,
+            "purpose": self._window.purpose.value,
+            "cameras": list(self._window.cameras),
+            "address": self._own4,
+            "port": config.ports.console,
+            "server": config.ports.webrtc,
+            "secret": self.joins.console_secret,
+        }
+
+    def _feed_job(self) -> dict[str, Any]:
         config = self._parts.config
         cameras = [
             {
                 "name": camera,
                 "source": config.cameras[camera].url,
-                "publish": f"rtsp://feed:{self.joins.secret}@{self._own4}:{config.ports.rtsp}/{camera}",
+                "publish": f"rtsp://feed:{self.joins.feed_secret}@{self._own4}:{config.ports.rtsp}/{camera}",
             }
             for camera in self.subject.cameras
         ]

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from sightglass.adapters import clock
+from sightglass.adapters.console import ConsoleChannel
 from sightglass.adapters.feed import FeedChannel
 from sightglass.adapters.listen import listen_fds
 from sightglass.adapters.mqtt import LaneListener
@@ -57,13 +58,14 @@ async def run(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     fds = listen_fds()
-    missing = {"api", "feed"} - fds.keys()
+    missing = {"api", "feed", "console"} - fds.keys()
     if missing:
         raise SystemExit(f"sightglass-agent: systemd did not pass the socket {min(missing)!r}")
     users = {
         "agent": os.getuid(),
         "mediamtx": pwd.getpwnam("sightglass-mediamtx").pw_uid,
         "feed": pwd.getpwnam("sightglass-feed").pw_uid,
+        "console": pwd.getpwnam("sightglass-console").pw_uid,
         "shutter": pwd.getpwnam("sightglass-shutter").pw_uid,
     }
     store = Store(STATE, clock.boot_id())
@@ -79,9 +81,10 @@ async def run(config: Config) -> None:
         awake.set,
     )
     feed = FeedChannel(users["feed"], awake.set)
+    console = ConsoleChannel(users["console"], awake.set)
     observer = Observer(config, tailnet, lanes, frozenset(users.values()), RUN / SERVER_CONFIG, awake.set)
     observer.floor = store.newest()
-    parts = Parts(config, observer, tailnet, feed, users, RUN, SHUTTER_SOCKET)
+    parts = Parts(config, observer, tailnet, feed, console, users, RUN, SHUTTER_SOCKET)
     agent = Agent(parts, store, changed=awake)
     agent.beat = lambda: notify("WATCHDOG=1")
     desk = Desk(agent)
@@ -90,6 +93,7 @@ async def run(config: Config) -> None:
     tasks = [
         asyncio.create_task(lanes.run(), name="lanes"),
         asyncio.create_task(feed.serve(fds["feed"], api_stop), name="feed"),
+        asyncio.create_task(console.serve(fds["console"], api_stop), name="console"),
         asyncio.create_task(serve(desk, fds["api"], api_stop), name="api"),
     ]
     loop = asyncio.create_task(agent.run(stop), name="loop")

@@ -1,4 +1,4 @@
-"""The stream server's configuration: one RTSP listener on one address, and nothing else. No I/O."""
+"""The stream server's configuration: RTSP and WebRTC on one address, and nothing else. No I/O."""
 
 from __future__ import annotations
 
@@ -6,23 +6,37 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
-MAX_READERS = 3  # viewers of one camera at a time
+MAX_READERS = 4  # viewers of one camera at a time
 _CAMERA = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _HOOK_PATH = re.compile(r"/[A-Za-z0-9/_-]{1,200}")
 
 
-def render(own4: str, rtsp_port: int, hook_port: int, hook_path: str, cameras: Sequence[str]) -> str:
-    """mediamtx.yml for a window: RTSP over TCP on `own4`, permission asked at 127.0.0.1:`hook_port``hook_path`.
+class ServerPorts(NamedTuple):
+    """Where players connect, where offers come, where WebRTC media leaves, and where the server asks for permission.
+
+    Offers come from the console alone, for the kernel lets nobody else. Media is UDP, and TCP for browsers whose UDP
+    fails behind a VPN.
+    """
+
+    rtsp: int
+    offers: int
+    media: int
+    hook: int
+
+
+def render(own4: str, ports: ServerPorts, hook_path: str, cameras: Sequence[str]) -> str:
+    """mediamtx.yml for a window: RTSP over TCP and WebRTC on `own4`, permission asked at 127.0.0.1 and `hook_path`.
 
     Written for MediaMTX 1.20: it refuses keys that it does not know, and brings a listener up for a key that is not
     there. Hence every server has its line, and those that are off have a loopback address besides. ValueError names
     the argument that breaks its rule.
     """
     address = _ipv4(own4)
-    for name, port in (("rtsp_port", rtsp_port), ("hook_port", hook_port)):
+    for name, port in ports._asdict().items():
         if not 0 < port < 65536:
-            raise ValueError(f"{name} must be from 1 to 65535, not {port}")
+            raise ValueError(f"ports.{name} must be from 1 to 65535, not {port}")
     if not _HOOK_PATH.fullmatch(hook_path):
         raise ValueError(f"hook_path must match {_HOOK_PATH.pattern}")  # not its value: it is the hook's secret
     if not cameras or len(set(cameras)) != len(cameras):
@@ -31,7 +45,12 @@ def render(own4: str, rtsp_port: int, hook_port: int, hook_path: str, cameras: S
         if not _CAMERA.fullmatch(camera):
             raise ValueError(f"a camera's name must match {_CAMERA.pattern}, not {camera!r}")
     head = _SERVER.format(
-        rtsp=f"{address}:{rtsp_port}", hook=f"http://127.0.0.1:{hook_port}{hook_path}", readers=MAX_READERS
+        rtsp=f"{address}:{ports.rtsp}",
+        webrtc=f"{address}:{ports.offers}",
+        media=f"{address}:{ports.media}",
+        own4=address,
+        hook=f"http://127.0.0.1:{ports.hook}{hook_path}",
+        readers=MAX_READERS,
     )
     return head + "".join(_PATH.format(camera=camera) for camera in cameras)
 
@@ -90,10 +109,17 @@ rtmpAddress: 127.0.0.1:1935
 hls: false
 hlsAddress: 127.0.0.1:8888
 hlsDirectory: ""
-webrtc: false
-webrtcAddress: 127.0.0.1:8889
-webrtcLocalUDPAddress: ""
-webrtcLocalTCPAddress: ""
+webrtc: true
+webrtcAddress: {webrtc}
+webrtcEncryption: false
+webrtcAllowOrigins: []
+webrtcTrustedProxies: []
+webrtcLocalUDPAddress: {media}
+webrtcLocalTCPAddress: {media}
+webrtcIPsFromInterfaces: false
+webrtcIPsFromInterfacesList: []
+webrtcAdditionalHosts: ["{own4}"]
+webrtcICEServers2: []
 srt: false
 srtAddress: 127.0.0.1:8890
 moq: false

@@ -32,6 +32,11 @@ class Site:
         """Where a viewer finds the picture."""
         return f"rtsp://{self.gateway.vpn4}:8554/cam1"
 
+    @property
+    def page(self) -> str:
+        """Where a viewer's browser finds it."""
+        return f"http://{self.gateway.vpn4}:8550/"
+
     def sightglass(self, *words: str, timeout: float = 40, user: str | None = None) -> subprocess.CompletedProcess[str]:
         """The gateway's own command; the caller looks at exit code and output."""
         return self.gateway.run(["sightglass", *words], timeout=timeout, check=False, user=user)

@@ -7,7 +7,7 @@ import pytest
 from lab import wait
 from tests.lab.window.site_under_test import LEASE_S, Site
 
-UNITS = ("agent", "shutter", "feed", "mediamtx")
+UNITS = ("agent", "shutter", "feed", "mediamtx", "console")
 
 
 def kill(site: Site, signal: str, *units: str) -> None:
@@ -53,6 +53,7 @@ def test_a_part_that_dies_or_hangs_closes_the_window(site: Site, signal: str, un
         "shutter-lost",
         "feed-lost",
         "server-lost",
+        "console-lost",
     }
     site.verify()
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from lab import wait
+from lab.media import next_event
 from tests.lab.window.site_under_test import Site
 
 
@@ -130,3 +132,16 @@ def test_the_deadline_ends_a_window(site: Site) -> None:
         viewer.wait(5)
     assert site.left() == []
     assert site.cause(window["id"]) == "deadline"
+
+
+@pytest.mark.requirement("O5")
+@pytest.mark.requirement("F3")
+def test_a_hung_agent_shows_nothing_after_the_deadline(site: Site) -> None:
+    """Stopped a moment before: the last lease ends with the window, not a lease later."""
+    window = site.open(minutes=1)
+    with site.watching(seconds=90) as viewer:
+        wait.until(lambda: site.status()["window"]["remaining_s"] < 4, 70, "the deadline is near")
+        site.gateway.run(["kill", "-STOP", str(site.pid("agent"))])
+        ended = next_event(viewer, "end")
+    late = ended["at"] - datetime.fromisoformat(window["deadline"]).timestamp()
+    assert -3 < late < 3, "a lease is up to 15 s, and a stopped agent is seen after 10 s"

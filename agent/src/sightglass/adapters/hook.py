@@ -22,7 +22,10 @@ _MOST_CONNECTIONS = 32
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What MediaMTX asks: may `address` do `action` on `camera`, with these credentials (empty when none came)."""
+    """What MediaMTX asks: may `address` do `action` on `camera`, with these credentials (empty when none came).
+
+    `query` is that of the request; the console puts the viewer's address into it.
+    """
 
     address: str
     action: str
@@ -30,6 +33,7 @@ class Ask:
     protocol: str
     user: str
     password: str
+    query: str
 
 
 Decide = Callable[[Ask], Awaitable[bool]]
@@ -109,6 +113,7 @@ def _ask(body: bytes) -> Ask | None:
             protocol=str(fields["protocol"]),
             user=str(fields["user"]),
             password=str(fields["password"]),
+            query=str(fields["query"]),
         )
     except (ValueError, KeyError, TypeError):
         return None

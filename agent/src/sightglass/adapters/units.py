@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-WINDOW_UNITS = ("sightglass-shutter.service", "sightglass-mediamtx.service", "sightglass-feed.service")
+WINDOW_UNITS = (
+    "sightglass-shutter.service",
+    "sightglass-mediamtx.service",
+    "sightglass-feed.service",
+    "sightglass-console.service",
+)
 _ROOT = Path("/sys/fs/cgroup")
 
 

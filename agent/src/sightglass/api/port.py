@@ -39,7 +39,10 @@ class ViewerView:
 
 @dataclass(frozen=True, slots=True)
 class WindowView:
-    """A window as people see it. Times are UTC in ISO 8601, `site_deadline` the deadline in the site's own time."""
+    """A window as people see it. Times are UTC in ISO 8601, `site_deadline` the deadline in the site's own time.
+
+    `urls` are for players, by camera, `page` is for browsers; both only while the window lives.
+    """
 
     id: str
     request_id: str
@@ -52,6 +55,7 @@ class WindowView:
     site_deadline: str
     remaining_s: float
     urls: dict[str, str]
+    page: str | None
     viewers: tuple[ViewerView, ...]
     cause: str | None
     why: str | None

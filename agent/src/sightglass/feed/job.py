@@ -16,6 +16,15 @@ MAX_CAMERAS = 8  # a report of all of them stays far below the 4096 bytes of one
 State = Literal["live", "stale", "blank", "connecting"]
 
 
+MOST_CELLS = (20, 12)
+"""Of a mosaic, across and down: at 640x360 blocks of 32 pixels."""
+
+
+def too_fine(width: int, height: int, block: int) -> bool:
+    """Whether a mosaic would show more than it may. The same rule for the site's configuration and for the job."""
+    return -(-width // block) > MOST_CELLS[0] or -(-height // block) > MOST_CELLS[1]
+
+
 class FeedError(Exception):
     """What ends the feed; the text is fit for the log: one sentence, no credential."""
 
@@ -101,13 +110,17 @@ def parse_job(message: Mapping[str, object]) -> Job:
     parsed = tuple(_camera(item, f"job.cameras[{index}]") for index, item in enumerate(cameras))
     if len({camera.name for camera in parsed}) != len(parsed):
         raise BadMessageError("job.cameras must have different names")
+    # x264 takes 4:2:0 pictures, whose sides are even.
+    width, height = _integer(raw, "width", 160, 1920, even=True), _integer(raw, "height", 90, 1080, even=True)
+    block = _integer(raw, "block", 8, 128)
+    if too_fine(width, height, block):
+        raise BadMessageError(f"job.block must leave at most {MOST_CELLS[0]} by {MOST_CELLS[1]} cells, not {block}")
     return Job(
         window=window,
-        # x264 takes 4:2:0 pictures, whose sides are even.
-        width=_integer(raw, "width", 160, 1920, even=True),
-        height=_integer(raw, "height", 90, 1080, even=True),
+        width=width,
+        height=height,
         fps=_integer(raw, "fps", 1, 30),
-        block=_integer(raw, "block", 2, 128),
+        block=block,
         cameras=parsed,
         show=show,
     )

@@ -1,15 +1,15 @@
 """What the shutter does with the kernel: our nft table's sets, and the sockets at our ports.
 
-The table itself is loaded at boot by somebody else. The shutter demands that it is whole and that it stays the same
-one: with the table gone, replaced or changed in a window, nobody knows what the rules let through.
+The table is loaded at boot by somebody else, and anew at the start of each window, from the same file. Then the shutter
+demands that it stays the same one: with the table gone, replaced or changed, nobody knows what the rules let through.
 """
 
 from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from sightglass.shutter import addresses, netlink, sockdestroy
 from sightglass.shutter.nft import Nft, NftError
@@ -28,7 +28,19 @@ class GateError(Exception):
     """The kernel is not in the state that a window needs."""
 
 
-def script(renew: Renew, ports: Sequence[int]) -> str:
+class Ports(NamedTuple):
+    """Ours: what viewers are leased over TCP and UDP, and what the window's own processes reach on this host (TCP)."""
+
+    tcp: tuple[int, ...]
+    udp: tuple[int, ...]
+    local: tuple[int, ...]
+
+    def streams(self) -> tuple[int, ...]:
+        """Every TCP port at which a connection may have to be destroyed."""
+        return tuple(sorted({*self.tcp, *self.local}))
+
+
+def script(renew: Renew, ports: Ports) -> str:
     """One transaction that makes the sets exactly what `renew` says.
 
     An `add` on a live element does not extend it; after a flush in the same transaction it is a new one, and no packet
@@ -41,11 +53,12 @@ def script(renew: Renew, ports: Sequence[int]) -> str:
         if keys:
             lines.append(f"add element {TABLE} {name} {{ {', '.join(f'{key} {timeout}' for key in keys)} }}")
 
-    add("open", [f"tcp . {port}" for port in ports])
+    add("open", [f"tcp . {port}" for port in ports.local])
+    leased = [*(f"tcp . {port}" for port in ports.tcp), *(f"udp . {port}" for port in ports.udp)]
     for family in (4, 6):
         add(f"own{family}", [str(address) for address in renew.own if address.version == family])
         viewers = sorted((address for address in renew.viewers if address.version == family), key=int)
-        add(f"lease{family}", [f"{address} . tcp . {port}" for address in viewers for port in ports])
+        add(f"lease{family}", [f"{address} . {port}" for address in viewers for port in leased])
     return "\n".join(lines)
 
 
@@ -64,9 +77,10 @@ def _shape(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
 class Gate:
     """The open gate of one window. Every method raises GateError, NftError or OSError, and then the window must end."""
 
-    def __init__(self, ports: Sequence[int], interface: str) -> None:
+    def __init__(self, ports: Ports, interface: str, rules: Path) -> None:
         self._ports = ports
         self._interface = interface
+        self._rules = rules
         self._viewers: frozenset[Address] = frozenset()
         self._nft = Nft()
         # Bound before the table is looked at, so that no change falls between.
@@ -75,7 +89,12 @@ class Gate:
         self._table = ""
 
     def start(self) -> None:
-        """Take over a closed gate: cut what a killed predecessor may have left, then check the table."""
+        """Load the table as root's file has it, cut what a killed predecessor may have left, then check.
+
+        Loaded, not compared: a table that somebody had gutted or put to sleep (`flags dormant`) between two windows
+        looked whole, and opened.
+        """
+        self._nft.run(f'include "{self._rules}"')
         self.cut()
         self._drain()
         shape = _shape(self._nft.objects(f"list table {TABLE}"))
@@ -85,16 +104,14 @@ class Gate:
     def _check(self, shape: list[dict[str, Any]]) -> None:
         chains = {entry["chain"]["name"]: entry["chain"].get("hook") for entry in shape if "chain" in entry}
         ruled = {entry["rule"]["chain"] for entry in shape if "rule" in entry}
-        guarded: set[object] = set()
-        for entry in shape:
-            if entry.get("set", {}).get("name") == "tcp_ports":
-                guarded.update(entry["set"].get("elem", []))
         if missing := _HOOKS - set(chains.values()):
             raise GateError(f"table {TABLE} has no chain at {', '.join(sorted(missing))}")
         if empty := chains.keys() - ruled:
             raise GateError(f"table {TABLE} has no rule in {', '.join(sorted(empty))}")
-        if unguarded := set(self._ports) - guarded:
-            raise GateError(f"table {TABLE} does not guard port {', '.join(map(str, sorted(unguarded)))}")
+        guarded = {entry["set"]["name"]: entry["set"].get("elem", []) for entry in shape if "set" in entry}
+        for name, wanted in (("tcp_ports", self._ports.streams()), ("udp_ports", self._ports.udp)):
+            if unguarded := [str(port) for port in wanted if port not in guarded.get(name, [])]:
+                raise GateError(f"table {TABLE} does not guard port {', '.join(unguarded)} ({name})")
         if json.dumps(self._interface) not in json.dumps(shape):
             raise GateError(f"table {TABLE} does not name the interface {self._interface}")
 
@@ -127,7 +144,7 @@ class Gate:
         self._nft.run(script(renew, self._ports))
         removed = self._viewers - renew.viewers
         self._viewers = renew.viewers
-        destroyed = sockdestroy.destroy(self._ports, removed) if removed else 0
+        destroyed = sockdestroy.destroy(self._ports.streams(), removed) if removed else 0
         self.verify()
         return destroyed
 
@@ -136,5 +153,5 @@ class Gate:
         try:
             self._nft.run(_FLUSH)
         finally:
-            destroyed = sockdestroy.destroy(self._ports)
+            destroyed = sockdestroy.destroy(self._ports.streams())
         return destroyed

@@ -8,6 +8,7 @@ refused or our table is not as it must be. One line on stderr says which.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import pwd
@@ -18,10 +19,11 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sightglass.shutter import systemd
-from sightglass.shutter.gate import Gate, GateError
+from sightglass.shutter.gate import Gate, GateError, Ports
 from sightglass.shutter.nft import NftError
 from sightglass.shutter.verbs import MAX_LINE, MAX_SECONDS, Close, ProtocolError, Renew, parse
 
@@ -133,10 +135,10 @@ def _accept(listener: socket.socket, uid: int) -> socket.socket | Ending:
     return peer
 
 
-def _serve(peer: socket.socket, ports: Sequence[int], interface: str, stop: socket.socket) -> Ending:
+def _serve(peer: socket.socket, gate_of: Callable[[], Gate], stop: socket.socket) -> Ending:
     """Open for business, serve, cut. Whatever happens, the cut does."""
     try:
-        gate = Gate(ports, interface)
+        gate = gate_of()
     except (NftError, OSError) as error:
         ending = Ending(6, str(error), answer=True)
         _answer(peer, ending, 0.0)
@@ -189,14 +191,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="sightglass-shutter", description=__doc__.splitlines()[0] if __doc__ else None
     )
-    parser.add_argument(
-        "--tcp", type=_port, action="append", required=True, metavar="PORT", help="leased port; repeatable"
-    )
+    for option, text in (
+        ("--tcp", "what viewers are leased"),
+        ("--udp", "the same over UDP"),
+        ("--local", "TCP port that the window's own processes reach on this host"),
+    ):
+        parser.add_argument(option, type=_port, nargs="+", default=[], metavar="PORT", help=text)
     parser.add_argument("--interface", required=True, help="the VPN's interface")
+    parser.add_argument("--rules", type=Path, required=True, help="the table's file, which only root may write")
     owner = parser.add_mutually_exclusive_group(required=True)
     owner.add_argument("--agent-user", help="user that may connect")
     owner.add_argument("--agent-uid", type=int, help="the same as a number")
     args = parser.parse_args(argv)
+    ports = Ports(tuple(args.tcp), tuple(args.udp), tuple(args.local))
+    if not ports.tcp:
+        parser.error("--tcp must name a port")
+    gate_of = functools.partial(Gate, ports, args.interface, args.rules)
     stop = _stop_socket()
     try:
         uid = args.agent_uid if args.agent_user is None else pwd.getpwnam(args.agent_user).pw_uid
@@ -205,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"sightglass-shutter: {error}", file=sys.stderr)  # noqa: T201 - stderr is the journal
         return os.EX_CONFIG
     peer = _accept(listener, uid)
-    ending = peer if isinstance(peer, Ending) else _serve(peer, sorted(set(args.tcp)), args.interface, stop)
+    ending = peer if isinstance(peer, Ending) else _serve(peer, gate_of, stop)
     print(f"sightglass-shutter: closed, exit {ending.code}: {ending.reason}", file=sys.stderr)  # noqa: T201
     return ending.code
 

@@ -50,7 +50,9 @@ class Nft:
         output = self._library.nft_ctx_get_output_buffer(self._context) or b""
         error = self._library.nft_ctx_get_error_buffer(self._context) or b""
         if failed:
-            raise NftError(" ".join(error.decode(errors="replace").split("\n", 1)[0].split()) or "nft failed")
+            lines = error.decode(errors="replace").splitlines() or ["nft failed"]
+            # Of what a file says wrong the first line only names the file.
+            raise NftError(" ".join(next((line for line in lines if "Error:" in line), lines[0]).split()))
         return cast("bytes", output).decode(errors="replace")
 
     def objects(self, listing: str) -> list[dict[str, Any]]:

@@ -1,0 +1,180 @@
+"""The join check: what MediaMTX's question must be to be answered with a yes, over HTTP as it asks."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from ipaddress import IPv4Address, ip_address
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from sightglass.adapters.hook import Hook
+from sightglass.adapters.tailnet import Tailnet
+from sightglass.joins import Joins
+from sightglass.viewers import Address, Peer
+from sightglass.window import Limits, Machine, Purpose, State, Window
+from tests.unit.feed_parts import free_port
+
+OWN = IPv4Address("100.64.0.1")
+ANN, BOB = IPv4Address("100.64.0.2"), IPv4Address("100.64.0.3")
+PATH = "/a-secret-path"
+WINDOW = Window("w-1", "r-1", ("cam1",), Purpose.DEBUG, 30, frozenset(), 0.0, 1800.0, opened=1.0)
+OPEN = Machine(Limits(15, 600, 120), State.OPEN, WINDOW)
+READ: dict[str, Any] = {
+    "ip": str(ANN), "user": "", "password": "", "token": "", "action": "read", "path": "cam1", "protocol": "rtsp",
+    "id": None, "query": "", "userAgent": "",
+}  # fmt: skip
+PUBLISH = {**READ, "ip": str(OWN), "action": "publish", "user": "feed", "password": "feed-secret"}
+PAGE = {
+    **READ, "ip": str(OWN), "protocol": "webrtc", "user": "console", "password": "console-secret",
+    "query": f"viewer={ANN}",
+}  # fmt: skip
+
+
+def peer(name: str, address: Address, *, entitled: bool) -> Peer:
+    """A person's node."""
+    return Peer(f"n-{name}", name, name, 1, False, (address,), ({"sites": ["*"]},) if entitled else ())
+
+
+class KnownTailnet:
+    """Stands for tailscaled, which no unit test has: it knows ann, who may watch, and bob, who may not."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def whois(self, address: Address) -> Peer | None:
+        """Who it is."""
+        self.asked += 1
+        known = {ANN: peer("ann", ANN, entitled=True), BOB: peer("bob", BOB, entitled=False)}
+        return known.get(cast("IPv4Address", address))
+
+
+class Asked:
+    """A join check at work, and what it wrote."""
+
+    def __init__(self) -> None:
+        self.machine = OPEN
+        self.tailnet = KnownTailnet()
+        self.records: list[tuple[str, dict[str, Any], str | None]] = []
+        self.key_frames: list[str] = []
+        self.joins = Joins(
+            "site", (OWN,), "feed-secret", "console-secret", cast("Tailnet", self.tailnet),
+            lambda: self.machine, self._record, self.key_frames.append,
+        )  # fmt: skip
+
+    def _record(self, event: str, data: dict[str, Any], personal: dict[str, Any] | None) -> None:
+        self.records.append((event, data, personal["user"] if personal else None))
+
+    def ask(self, body: object, *, path: str = PATH, method: str = "POST", times: int = 1) -> list[int]:
+        """The statuses of the answers to one question, asked as MediaMTX does."""
+
+        async def talk() -> list[int]:
+            hook, port = Hook(PATH, self.joins.decide), free_port()
+            await hook.start(port)
+            try:
+                async with httpx.AsyncClient(trust_env=False) as client:
+                    url = f"http://127.0.0.1:{port}{path}"
+                    text = json.dumps(body)
+                    return [(await client.request(method, url, content=text)).status_code for _ in range(times)]
+            finally:
+                await hook.stop()
+
+        return asyncio.run(talk())
+
+
+@pytest.fixture
+def asked() -> Asked:
+    return Asked()
+
+
+@pytest.mark.requirement("A5")
+@pytest.mark.requirement("P2")
+@pytest.mark.parametrize(("body", "by"), [(READ, "player"), (PAGE, "page")], ids=["player", "page"])
+def test_an_entitled_viewer_joins_and_is_recorded_by_name(asked: Asked, body: dict[str, Any], by: str) -> None:
+    """On the record with the person and the way, once; and the next frame is a key frame."""
+    assert asked.ask(body, times=2) == [204, 204]
+    assert asked.records == [("joined", {"by": by}, "ann")]
+    assert asked.key_frames == ["cam1", "cam1"]
+
+
+def test_the_feed_publishes(asked: Asked) -> None:
+    """With its secret of this window; nobody has joined by that."""
+    assert asked.ask(PUBLISH) == [204]
+    assert asked.records == []
+
+
+@pytest.mark.requirement("A5")
+@pytest.mark.parametrize(
+    "body",
+    [
+        {**READ, "ip": str(BOB)},
+        {**READ, "ip": "100.64.0.9"},
+        {**READ, "ip": "<nil>"},
+        {**READ, "path": "cam2"},
+        {**READ, "protocol": "hls"},
+        {**READ, "action": "playback"},
+        {**READ, "action": "api"},
+        {**PUBLISH, "password": "console-secret"},
+        {**PUBLISH, "password": ""},
+        {**PUBLISH, "user": "ann"},
+        {**PUBLISH, "protocol": "webrtc"},
+        {**PAGE, "password": "feed-secret"},
+        {**PAGE, "user": "feed"},
+        {**PAGE, "ip": str(ANN)},
+        {**PAGE, "query": ""},
+        {**PAGE, "query": f"viewer={BOB}"},
+        {**PAGE, "query": f"viewer={ANN}&viewer={ANN}"},
+        {**PAGE, "query": "viewer=ann"},
+        {**PAGE, "query": "&".join("abcdef")},
+        {key: value for key, value in READ.items() if key != "query"},
+        [],
+        "text",
+    ],
+    ids=lambda body: json.dumps(body)[:120],
+)
+def test_anything_else_is_a_no(asked: Asked, body: object) -> None:
+    """Another person, camera, protocol, action, secret, or shape."""
+    assert asked.ask(body) == [403]
+    assert not [record for record in asked.records if record[0] == "joined"]
+
+
+@pytest.mark.requirement("U5")
+def test_a_person_who_is_refused_is_on_the_record_once(asked: Asked) -> None:
+    """However often they try."""
+    asked.ask({**READ, "ip": str(BOB)}, times=5)
+    assert asked.records == [("refused", {"what": "join", "why": "no capability for this site and camera"}, "bob")]
+
+
+@pytest.mark.parametrize(("path", "method"), [("/", "POST"), (f"{PATH}/more", "POST"), (PATH, "GET")])
+def test_only_mediamtx_knows_how_to_ask(asked: Asked, path: str, method: str) -> None:
+    """The path is the window's secret."""
+    assert asked.ask(READ, path=path, method=method) == [403]
+    assert asked.records == []
+
+
+@pytest.mark.requirement("O5")
+@pytest.mark.parametrize("state", [State.OPENING, State.CLOSING, State.CLOSED])
+def test_nobody_joins_before_or_after(asked: Asked, state: State) -> None:
+    """Only an open or a suspended window has viewers."""
+    asked.machine = dataclasses.replace(OPEN, state=state)
+    assert asked.ask(READ) == [403]
+
+
+@pytest.mark.requirement("N2")
+def test_a_viewer_that_asks_in_a_loop_costs_tailscaled_one_question(asked: Asked) -> None:
+    """What was believed a moment ago is believed: 2 500 questions in 6 s took half a core."""
+    assert set(asked.ask(READ, times=20)) == {204}
+    assert asked.tailnet.asked <= 3
+
+
+def test_who_is_not_connected_any_more_has_left(asked: Asked) -> None:
+    """Three looks without a connection are a leave, and the end of the window is one."""
+    asked.ask(READ)
+    assert asked.joins.look(frozenset({ip_address(str(ANN))}))
+    for _ in range(3):
+        left = not asked.joins.look(frozenset())
+    assert left
+    assert asked.records[-1] == ("left", {}, "ann")
