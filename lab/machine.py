@@ -1,5 +1,6 @@
 """What the lab asks of its machine: root, a few tools, and one raised limit that is given back."""
 
+import ctypes.util
 import fcntl
 import os
 import shutil
@@ -22,6 +23,7 @@ _TOOLS = {
     "socat": "socat",
     "jq": "jq",
     "chromium": "chromium fonts-dejavu-core",
+    "libatomic": "libatomic1",  # for the node that drives chromium; a small Debian lacks it
 }
 _INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
 _WANTED_INSTANCES = 1024  # at 128 the sixteenth gateway never finished booting, and said nothing
@@ -33,11 +35,17 @@ def need_root() -> None:
         raise LabError("the lab needs root (namespaces, mounts, cgroups): run it as root or with sudo")
 
 
+def _there(tool: str) -> bool:
+    if tool.startswith("lib"):
+        return ctypes.util.find_library(tool.removeprefix("lib")) is not None
+    return shutil.which(tool) is not None
+
+
 def need_tools() -> None:
     """Installs what is missing, and says so."""
     if not Path("/dev/net/tun").exists():
         raise LabError("the machine has no /dev/net/tun, which the VPN needs")
-    missing = sorted({name for tool, names in _TOOLS.items() if shutil.which(tool) is None for name in names.split()})
+    missing = sorted({name for tool, names in _TOOLS.items() if not _there(tool) for name in names.split()})
     if not missing:
         return
     say(f"         installing with apt-get: {' '.join(missing)}")

@@ -38,7 +38,13 @@ GOOD: dict[str, Any] = {
         "capability": "sightglass.example/cap/view",
     },
     "ports": {"rtsp": 8554, "hook": 8800},
-    "limits": {"default_minutes": 30, "max_minutes": 120, "nobody_joined_s": 600, "last_viewer_gone_s": 120},
+    "limits": {
+        "default_minutes": 30,
+        "max_minutes": 120,
+        "nobody_joined_s": 600,
+        "last_viewer_gone_s": 120,
+        "lane_settle_s": 2,
+    },
     "lease_s": 15,
     "picture": {"width": 640, "height": 360, "fps": 10, "block": 32},
 }

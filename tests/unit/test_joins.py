@@ -22,7 +22,7 @@ OWN = IPv4Address("100.64.0.1")
 ANN, BOB = IPv4Address("100.64.0.2"), IPv4Address("100.64.0.3")
 PATH = "/a-secret-path"
 WINDOW = Window("w-1", "r-1", ("cam1",), Purpose.DEBUG, 30, frozenset(), 0.0, 1800.0, opened=1.0)
-OPEN = Machine(Limits(15, 600, 120), State.OPEN, WINDOW)
+OPEN = Machine(Limits(15, 600, 120, 2), State.OPEN, WINDOW)
 READ: dict[str, Any] = {
     "ip": str(ANN), "user": "", "password": "", "token": "", "action": "read", "path": "cam1", "protocol": "rtsp",
     "id": None, "query": "", "userAgent": "",
@@ -60,9 +60,10 @@ class Asked:
         self.tailnet = KnownTailnet()
         self.records: list[tuple[str, dict[str, Any], str | None]] = []
         self.key_frames: list[str] = []
+        self.sent: dict[Address, int] = {ANN: 1000}
         self.joins = Joins(
             "site", (OWN,), "feed-secret", "console-secret", cast("Tailnet", self.tailnet),
-            lambda: self.machine, self._record, self.key_frames.append,
+            lambda: self.machine, self._record, self.key_frames.append, lambda: self.sent,
         )  # fmt: skip
 
     def _record(self, event: str, data: dict[str, Any], personal: dict[str, Any] | None) -> None:
@@ -171,10 +172,11 @@ def test_a_viewer_that_asks_in_a_loop_costs_tailscaled_one_question(asked: Asked
 
 
 def test_who_is_not_connected_any_more_has_left(asked: Asked) -> None:
-    """Three looks without a connection are a leave, and the end of the window is one."""
+    """Three looks without a connection are a leave; the record has the bytes since the join."""
     asked.ask(READ)
+    asked.sent[ANN] = 51_000
     assert asked.joins.look(frozenset({ip_address(str(ANN))}))
     for _ in range(3):
         left = not asked.joins.look(frozenset())
     assert left
-    assert asked.records[-1] == ("left", {}, "ann")
+    assert asked.records[-1] == ("left", {"bytes": 50_000}, "ann")

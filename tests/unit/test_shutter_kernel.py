@@ -62,7 +62,7 @@ def test_a_renewal_leases_and_a_close_leaves_nothing(lab: Net) -> None:
     with shutter(lab, ports=(8554, 8550), mdwe=True) as running:
         assert running.notice() == "READY=1"
         assert lab.gateway.leases() == {}
-        assert running.renew([VIEWER4, VIEWER6], 7) == {"ok": True}
+        assert running.renew([VIEWER4, VIEWER6], 7) == {"ok": True, "sent": {}}
         assert lab.gateway.elements("lease4")[VIEWER4]["timeout"] == 7
         tcp = socket.IPPROTO_TCP
         leases = {"own4": [OWN4], "own6": [OWN6], "open": [tcp], "lease4": [VIEWER4], "lease6": [VIEWER6]}
@@ -236,7 +236,7 @@ def test_a_window_opens_with_the_rules_of_the_file(lab: Net, harm: str) -> None:
     stranger = 65534
     assert probe(lab.gateway, OWN4, 8554, uid=stranger) == "data", "the control: the harm is one"
     with shutter(lab) as running:
-        assert running.renew([VIEWER4]) == {"ok": True}
+        assert running.renew([VIEWER4])["ok"] is True
         assert probe(lab.gateway, OWN4, 8554, uid=stranger) == "refused"
         assert probe(lab.gateway, OWN4, 8554, uid=FEED) == "data"
         running.close()
@@ -273,7 +273,7 @@ def test_other_tables_are_nobodys_business(lab: Net) -> None:
         running.renew([VIEWER4])
         for _ in range(20):
             lab.gateway.load("add table inet site\ndelete table inet site\ntable inet site { set s { type mark; }; }\n")
-        assert running.renew([VIEWER4]) == {"ok": True}
+        assert running.renew([VIEWER4])["ok"] is True
         assert running.close()["ok"] is True
 
 
@@ -314,9 +314,25 @@ def test_a_renewal_cuts_only_who_is_no_longer_named(lab: Net) -> None:
         assert (kind, float(last) > float(ended)) == ("reset", True)
 
 
+@pytest.mark.requirement("U5")
+@pytest.mark.parametrize(("own", "viewer"), [(OWN4, VIEWER4), (OWN6, VIEWER6)], ids=["v4", "v6"])
+def test_what_each_viewer_was_sent_is_counted(lab: Net, own: str, viewer: str) -> None:
+    """By the kernel, by address, at each renewal and at the close; a lease that nobody uses has no entry."""
+    serve(lab.gateway, own, 8554)
+    with shutter(lab) as running:
+        assert running.renew([VIEWER4, VIEWER6])["sent"] == {}
+        watch = lab.peer.start(PYTHON, "-c", WATCH, viewer, own, "8554")
+        until("some bytes", lambda: received(lab, viewer) > 50_000)
+        first = running.renew([VIEWER4, VIEWER6])["sent"]
+        assert set(first) == {viewer}
+        assert first[viewer] > 50_000
+        assert running.close()["sent"][viewer] >= first[viewer]
+        watch.communicate(timeout=5)
+
+
 def received(lab: Net, viewer: str) -> int:
     """Bytes that a viewer's connection has got so far."""
-    shown = lab.peer.run("ss", "-tinH", "src", viewer)
+    shown = lab.peer.run("ss", "-tinH", "src", f"[{viewer}]" if ":" in viewer else viewer)
     return int(re.search(r"bytes_received:(\d+)", shown)[1])  # type: ignore[index]
 
 

@@ -21,6 +21,7 @@ from sightglass.window import (
     Event,
     Gone,
     KeepDisabled,
+    LaneCalm,
     LaneSafe,
     LaneUnsafe,
     Limits,
@@ -41,7 +42,7 @@ from sightglass.window import (
     step,
 )
 
-LIMITS = Limits(lease_s=15, nobody_joined_s=600, last_viewer_gone_s=120)
+LIMITS = Limits(lease_s=15, nobody_joined_s=600, last_viewer_gone_s=120, lane_settle_s=2)
 GOOD = (passed("enabled", "-"), passed("vpn", "-"), passed("exposure", "-"), passed("lane", "-"))
 STANDING = frozenset({"enabled", "vpn", "exposure"})
 EVENTS = (
@@ -50,6 +51,7 @@ EVENTS = (
     Renewed(),
     Watched(),
     LaneUnsafe("moving"),
+    LaneCalm(),
     LaneSafe(),
     End("closed"),
     Gone(),
@@ -170,7 +172,13 @@ def test_alignment_suspends_while_the_lane_is_not_safe() -> None:
     assert isinstance(demanded(alive, standing, 10.0), LaneUnsafe)
     suspended, effects = step(alive, LaneUnsafe("moving"), 10.0)
     assert (suspended.state, effects[0]) == (State.SUSPENDED, Show(False))
-    assert demanded(suspended, GOOD, 10.0) == LaneSafe()
+    assert demanded(suspended, GOOD, 10.0) == LaneCalm()
+    calm, effects = step(suspended, LaneCalm(), 10.0)
+    assert (calm.state, effects) == (State.SUSPENDED, ())
+    assert demanded(calm, GOOD, 11.9) is None, "it has not been safe for long enough"
+    again, _ = step(calm, LaneUnsafe("stale"), 11.0)
+    assert demanded(again, GOOD, 13.0) == LaneCalm(), "the time begins anew"
+    assert demanded(calm, GOOD, 12.0) == LaneSafe()
     resumed, effects = step(suspended, LaneSafe(), 11.0)
     assert (resumed.state, effects[-1]) == (State.OPEN, Show(True))
     debug = machine(State.OPEN, window=window(renewed=9.0, opened=1.0, purpose=Purpose.DEBUG))

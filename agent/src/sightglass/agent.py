@@ -83,7 +83,7 @@ class Agent:
         limits = self.config.limits
         # Closing, not closed: whatever an agent before this one left must be seen gone first.
         self.machine = Machine(
-            Limits(self.config.lease_s, limits.nobody_joined_s, limits.last_viewer_gone_s),
+            Limits(self.config.lease_s, limits.nobody_joined_s, limits.last_viewer_gone_s, limits.lane_settle_s),
             State.CLOSING,
             disabled=self.store.disabled() is not None,
         )

@@ -81,12 +81,13 @@ class Ports(_Model):
 
 
 class LimitsConfig(_Model):
-    """Minutes of a window, and how long one lives that nobody uses (seconds)."""
+    """Minutes of a window; how long one lives that nobody uses, and how long a lane must be safe again (seconds)."""
 
     default_minutes: Annotated[int, Field(ge=1)] = 30
     max_minutes: Annotated[int, Field(ge=1, le=1440)] = 120
     nobody_joined_s: Seconds = 600.0
     last_viewer_gone_s: Seconds = 120.0
+    lane_settle_s: Annotated[float, Field(ge=0, le=60)] = 2.0
 
     @model_validator(mode="after")
     def _ceiling(self) -> LimitsConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
@@ -28,9 +28,11 @@ RecordFn = Callable[[str, dict[str, Any], dict[str, Any] | None], None]
 
 @dataclass(slots=True)
 class Watching:
-    """A viewer that was let in. `misses` counts the looks at the socket table without a connection of theirs."""
+    """A viewer that was let in. `before` are the bytes sent to them until then, `misses` counts the looks at the socket
+    table without a connection of theirs."""
 
     peer: Peer
+    before: int
     misses: int = 0
 
 
@@ -46,6 +48,7 @@ class Joins:
     machine: Callable[[], Machine]
     record: RecordFn
     key_frame: Callable[[str], None]
+    sent: Callable[[], Mapping[Address, int]]
     watching: dict[str, Watching] = field(default_factory=dict)
     refused: set[tuple[str, str]] = field(default_factory=set)
     _known: dict[Address, tuple[float, Peer | None]] = field(default_factory=dict)
@@ -95,13 +98,13 @@ class Joins:
             watching.misses += 1
             if watching.misses > 2:
                 del self.watching[node]
-                self.record("left", {}, _person(watching.peer))
+                self.record("left", {"bytes": self._bytes(watching)}, _person(watching.peer))
         return bool(self.watching)
 
     def end(self) -> None:
         """The window is over: whoever still watched has left."""
         for watching in self.watching.values():
-            self.record("left", {"cut": True}, _person(watching.peer))
+            self.record("left", {"cut": True, "bytes": self._bytes(watching)}, _person(watching.peer))
         self.watching.clear()
 
     def _viewer(self, ask: Ask) -> Address | None:
@@ -115,9 +118,17 @@ class Joins:
         return ip_address(named[0])
 
     def _join(self, peer: Peer, by: str) -> None:
-        if peer.node not in self.watching:
+        watching = self.watching.get(peer.node)
+        if watching is None:
             self.record("joined", {"by": by}, _person(peer))  # on disk before the first byte
-        self.watching[peer.node] = Watching(peer)
+        self.watching[peer.node] = Watching(peer, self._total(peer) if watching is None else watching.before)
+
+    def _total(self, peer: Peer) -> int:
+        sent = self.sent()
+        return sum(sent.get(address, 0) for address in peer.addresses)
+
+    def _bytes(self, watching: Watching) -> int:
+        return self._total(watching.peer) - watching.before
 
     def _refuse(self, peer: Peer, why: str) -> None:
         key = (peer.node, why)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,7 @@ class Live:
             machine,
             record,
             parts.feed.order_keyframe,
+            self._sent,
         )
         self._hook = Hook(self._path, self.joins.decide)
         self._began = clock.boottime()
@@ -234,6 +235,9 @@ class Live:
     def page(self) -> str:
         """Where an entitled viewer finds the page."""
         return f"http://{self._own4}:{self._parts.config.ports.console}/"
+
+    def _sent(self) -> Mapping[Address, int]:
+        return {} if self._shutter is None else self._shutter.sent
 
     def _shutter_lost(self) -> None:
         self._lost = self._lost or "shutter-lost"

@@ -48,6 +48,7 @@ class Limits:
     lease_s: float
     nobody_joined_s: float
     last_viewer_gone_s: float
+    lane_settle_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Window:
     joined: bool = False
     last_watched: float | None = None
     renewed: float | None = None
+    safe_since: float | None = None
     cause: str | None = None
     why: str | None = None
 
@@ -112,8 +114,13 @@ class LaneUnsafe:
 
 
 @dataclass(frozen=True, slots=True)
+class LaneCalm:
+    """A suspended window's lane is safe now; the picture waits until it has been so for the settling time."""
+
+
+@dataclass(frozen=True, slots=True)
 class LaneSafe:
-    """The lane is safe again."""
+    """The lane has been safe for the settling time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +146,7 @@ class Enable:
     """Windows may be opened again."""
 
 
-Event: TypeAlias = Open | Ready | Renewed | Watched | LaneUnsafe | LaneSafe | End | Gone | Disable | Enable
+Event: TypeAlias = Open | Ready | Renewed | Watched | LaneUnsafe | LaneCalm | LaneSafe | End | Gone | Disable | Enable
 
 
 # What has to be done.
@@ -218,8 +225,17 @@ def _suspend(machine: Machine, event: Any, _now: float) -> Step:
     return suspended, (Show(False), Record("suspended", {"why": event.why}))
 
 
+def _unsafe_again(machine: Machine, event: Any, _now: float) -> Step:
+    window = dataclasses.replace(_window(machine), why=event.why, safe_since=None)
+    return dataclasses.replace(machine, window=window), ()
+
+
+def _calm(machine: Machine, _event: Any, now: float) -> Step:
+    return dataclasses.replace(machine, window=dataclasses.replace(_window(machine), safe_since=now)), ()
+
+
 def _resume(machine: Machine, _event: Any, _now: float) -> Step:
-    window = dataclasses.replace(_window(machine), why=None)
+    window = dataclasses.replace(_window(machine), why=None, safe_since=None)
     return dataclasses.replace(machine, state=State.OPEN, window=window), (Record("resumed"), Show(True))
 
 
@@ -291,7 +307,8 @@ TABLE: Mapping[State, Mapping[type[Event], Transition]] = MappingProxyType(
         State.SUSPENDED: {
             Renewed: _renewed,
             Watched: _watched,
-            LaneUnsafe: _same,
+            LaneUnsafe: _unsafe_again,
+            LaneCalm: _calm,
             LaneSafe: _resume,
             End: _end,
             Disable: _disable_window,
@@ -353,18 +370,26 @@ def demanded(machine: Machine, verdicts: tuple[Verdict, ...], now: float) -> Eve
         if now >= window.began + OPENING_S:
             return End("not-ready", f"no picture was published within {OPENING_S:.0f} s")
         return None
-    return _lane_demands(machine.state, window, verdicts) or _nobody_watches(window, machine.limits, now)
+    limits = machine.limits
+    return _lane_demands(machine.state, window, verdicts, limits, now) or _nobody_watches(window, limits, now)
 
 
-def _lane_demands(state: State, window: Window, verdicts: tuple[Verdict, ...]) -> Event | None:
+def _lane_demands(
+    state: State, window: Window, verdicts: tuple[Verdict, ...], limits: Limits, now: float
+) -> Event | None:
     if window.purpose is not Purpose.ALIGNMENT:
         return None
     lane = tuple(verdict for verdict in verdicts if verdict.guard == "lane")
     doubt = worst(lane)
     why = "nothing is known of the lane" if not lane else doubt.why if doubt else None
     if why is not None:
-        return LaneUnsafe(why) if state is State.OPEN else None
-    return LaneSafe() if state is State.SUSPENDED else None
+        return LaneUnsafe(why) if state is State.OPEN or window.safe_since is not None else None
+    if state is State.OPEN:
+        return None
+    # A car that stands for a second between two movements must not switch the picture on and off.
+    if window.safe_since is None:
+        return LaneCalm()
+    return LaneSafe() if now >= window.safe_since + limits.lane_settle_s else None
 
 
 def _nobody_watches(window: Window, limits: Limits, now: float) -> Event | None:

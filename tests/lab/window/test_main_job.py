@@ -32,6 +32,9 @@ def test_an_entitled_maintainer_sees_live_frames_until_the_window_is_closed(site
     assert names[:2] == ["opening", "opened"]
     assert names[-1] == "closed"
     assert "joined" in names
+    left = [event for event in site.events(window["id"]) if event["event"] == "left"]
+    assert all(event["data"]["bytes"] > 10_000 for event in left), "what each viewer was sent, by the kernel's count"
+    assert left
     opening = site.events(window["id"])[0]
     assert opening["who"]["reason"] == "a test looks at it"
     assert opening["who"]["user"] == "root"

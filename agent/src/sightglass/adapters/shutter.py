@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Iterable
+from ipaddress import ip_address
 from typing import Any
 
 from sightglass.viewers import Address
@@ -19,7 +20,10 @@ class ShutterError(Exception):
 
 
 class Shutter:
-    """A connected shutter. Connecting starts it (socket activation); when it ends, `lost` is called once."""
+    """A connected shutter. Connecting starts it (socket activation); when it ends, `lost` is called once.
+
+    `sent` are the bytes that each viewer was sent, as of its last answer.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: Callable[[], None]) -> None:
         self._reader, self._writer = reader, writer
@@ -27,6 +31,7 @@ class Shutter:
         self._answers: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(4)
         self._lock = asyncio.Lock()
         self._closing = False
+        self.sent: dict[Address, int] = {}
         self.ended = asyncio.Event()
         self._listener = asyncio.create_task(self._listen(), name="shutter")
 
@@ -78,6 +83,10 @@ class Shutter:
             raise ShutterError(f"ended at {request['verb']}")
         if answer.get("ok") is not True:
             raise ShutterError(str(answer.get("error", "refused")))
+        try:
+            self.sent |= {ip_address(text): int(count) for text, count in answer.get("sent", {}).items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ShutterError(f"an answer that is none: {error}") from error
         return answer
 
     async def _listen(self) -> None:

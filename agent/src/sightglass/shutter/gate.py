@@ -148,6 +148,15 @@ class Gate:
         self.verify()
         return destroyed
 
+    def sent(self) -> dict[str, int]:
+        """Bytes that each viewer was sent in this window, by address."""
+        found = {}
+        for name in ("sent4", "sent6"):
+            for entry in self._nft.objects(f"list set {TABLE} {name}", counters=True):
+                for item in entry.get("set", {}).get("elem", []):
+                    found[str(item["elem"]["val"])] = int(item["elem"]["counter"]["bytes"])
+        return found
+
     def cut(self) -> int:
         """Empty all leases, then, in any case, destroy every socket at our ports; returns how many."""
         try:

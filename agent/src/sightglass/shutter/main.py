@@ -109,11 +109,12 @@ class Session:
         started = self._now()
         try:
             self._gate.renew(verb)
+            sent = self._gate.sent()
         except (GateError, NftError, OSError) as error:
             return Ending(6, str(error), answer=True)
         self._deadline = started + verb.seconds
         try:
-            _say(self._peer, {"ok": True})
+            _say(self._peer, {"ok": True, "sent": sent})
         except OSError:
             return Ending(4, "the agent does not read its answers")
         return None
@@ -141,7 +142,7 @@ def _serve(peer: socket.socket, gate_of: Callable[[], Gate], stop: socket.socket
         gate = gate_of()
     except (NftError, OSError) as error:
         ending = Ending(6, str(error), answer=True)
-        _answer(peer, ending, 0.0)
+        _answer(peer, ending, 0.0, {})
         return ending
     try:
         gate.start()
@@ -155,14 +156,20 @@ def _serve(peer: socket.socket, gate_of: Callable[[], Gate], stop: socket.socket
         gate.cut()
     except (NftError, OSError) as error:
         ending = Ending(6, f"{ending.reason}; then the leases could not be deleted: {error}", ending.answer)
-    _answer(peer, ending, (time.monotonic() - started) * 1000)
+    cut_ms = (time.monotonic() - started) * 1000
+    try:
+        sent = gate.sent()
+    except (NftError, OSError, LookupError, TypeError):
+        sent = {}  # the table may be what is wrong
+    _answer(peer, ending, cut_ms, sent)
     return ending
 
 
-def _answer(peer: socket.socket, ending: Ending, cut_ms: float) -> None:
+def _answer(peer: socket.socket, ending: Ending, cut_ms: float, sent: dict[str, int]) -> None:
     if not ending.answer:
         return
-    said = {"ok": True, "cut_ms": round(cut_ms, 2)} if ending.code == 0 else {"ok": False, "error": ending.reason}
+    done = {"ok": True, "cut_ms": round(cut_ms, 2), "sent": sent}
+    said = done if ending.code == 0 else {"ok": False, "error": ending.reason}
     try:
         _say(peer, said)
     except OSError:

@@ -55,9 +55,9 @@ class Nft:
             raise NftError(" ".join(next((line for line in lines if "Error:" in line), lines[0]).split()))
         return cast("bytes", output).decode(errors="replace")
 
-    def objects(self, listing: str) -> list[dict[str, Any]]:
-        """What a `list` command finds, as libnftables' JSON objects, with handles and without counters' values."""
-        self._library.nft_ctx_output_set_flags(self._context, _STATELESS | _HANDLE | _JSON)
+    def objects(self, listing: str, *, counters: bool = False) -> list[dict[str, Any]]:
+        """What a `list` command finds, as libnftables' JSON objects, with handles, and without counters' values."""
+        self._library.nft_ctx_output_set_flags(self._context, (0 if counters else _STATELESS) | _HANDLE | _JSON)
         try:
             return cast("list[dict[str, Any]]", json.loads(self.run(listing))["nftables"])
         except (ValueError, KeyError) as error:

@@ -1,0 +1,259 @@
+"""`make bench-cut`: from what ends a permission to the last media byte on the gateway's VPN interface.
+
+In each trial three viewers watch at once: a player and a browser that behave, and a client that never closes, keeps
+sending and reconnects in a loop. Detection is a column of its own: from the event until the agent acts, by its record.
+Beside it plain MediaMTX, which loses its grant and goes on for as long as anybody looks (30 s). Writes build/cut.json.
+TRIALS sets n; the deadline, which takes a minute, has a tenth of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bench.plain import plain_stream
+from lab import Lab, wait
+from lab.host import Host
+from lab.media import browser, capture, finish, first_frame_at, next_event, viewer
+from lab.plan import PROBE_PORT
+
+ROOT = Path(__file__).parents[1]
+BUILD = ROOT / "build"
+NAME = "bench"
+TRIALS = int(os.environ.get("TRIALS", "5"))
+CAPABILITY = "sightglass.example/cap/view"
+LEASE_S = 15
+PLAIN_S = 30.0
+PUSH_DELAY_MS = 100
+_STRANGER = (
+    "import socket,time; s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0',8550)); time.sleep(9)"
+)
+_POLICY = """
+import json, sys, time, urllib.request
+url, key_file, word, given = sys.argv[1:]
+def call(method, body=None):
+    request = urllib.request.Request(url + "/api/v1/policy", method=method, data=body and json.dumps(body).encode(),
+        headers={"Authorization": "Bearer " + open(key_file).read().strip(), "Content-Type": "application/json"})
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
+        return json.load(answer)
+before = call("GET")["policy"]
+policy = json.loads(given or before)
+if not given:
+    policy["grants"] = [grant for grant in policy["grants"] if word not in json.dumps(grant)]
+call("PUT", {"policy": json.dumps(policy)})
+print(json.dumps({"at": time.time(), "before": before}))
+"""
+
+
+class Bench:
+    """A gateway, its viewers, and ways to end a permission. Each way returns when the event happened (Unix seconds)."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab, self.gateway, self.maintainer = lab, lab.host("gw1"), lab.host("maintainer")
+        self.policy = ""
+
+    def close(self) -> float:
+        """The operator's command."""
+        at = time.time()
+        self.gateway.run(["sightglass", "close"])
+        return at
+
+    def disable(self) -> float:
+        """Nobody may open any more."""
+        at = time.time()
+        self.gateway.run(["sightglass", "disable", "--reason", "bench: disabled"])
+        return at
+
+    def deadline(self) -> float:
+        """The window's time is over."""
+        window = self.status()["window"]
+        at = time.time() + float(window["remaining_s"])
+        wait.until(lambda: self.status()["state"] == "closed", 70, "the deadline", every_s=0.5)
+        return at
+
+    def exposure(self) -> float:
+        """Somebody listens on a port of ours."""
+        at = time.time()
+        self.gateway.popen(["python3", "-c", _STRANGER], user="nobody")
+        return at
+
+    def capability(self) -> float:
+        """The policy is written without the grant; counted from the acknowledged write."""
+        return self.without(CAPABILITY)
+
+    def without(self, word: str) -> float:
+        """The policy is written without the grants that hold this word."""
+        answer = self._write_policy(word, "")
+        self.policy = answer["before"]
+        return float(answer["at"])
+
+    def kill(self, signal: str, *units: str) -> float:
+        """Processes of ours die or hang."""
+        pids = [
+            self.gateway.run(["systemctl", "show", "-P", "MainPID", f"sightglass-{u}"]).stdout.strip() for u in units
+        ]
+        at = time.time()
+        self.gateway.run(["kill", f"-{signal}", *pids])
+        return at
+
+    def status(self) -> dict[str, Any]:
+        """The agent's word."""
+        status: dict[str, Any] = json.loads(self.gateway.run(["sightglass", "status", "--json"]).stdout)
+        return status
+
+    def restore(self) -> None:
+        """Everything as before a trial."""
+        if self.policy:
+            self._write_policy("", self.policy)
+            self.policy = ""
+
+        def ready() -> bool:
+            self.gateway.run(["sightglass", "enable", "--reason", "bench: enabled"], check=False)
+            self.gateway.run(["sightglass", "close"], check=False)
+            guards = self.gateway.run(["sightglass", "guards", "--json"], check=False)
+            return guards.returncode == 0
+
+        wait.until(ready, 60, "every guard says pass", every_s=0.5)
+
+    def _write_policy(self, word: str, policy: str) -> dict[str, Any]:
+        script = [sys.executable, "-c", _POLICY, self.lab.data["headscale_url"], self.lab.data["api_key_file"]]
+        done = self.lab.host("ops").run([*script, word, policy], timeout=30)
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def trial(self, act: Callable[[], float], minutes: int) -> dict[str, float]:
+        """One window, three viewers, one end: seconds to the last media byte, and to the agent's knowing."""
+        gateway, maintainer = self.gateway, self.maintainer
+        reason = ["--reason", "bench: how quick is the cut", "--purpose", "debug", "--minutes", str(minutes)]
+        window = json.loads(gateway.run(["sightglass", "open", "--camera", "cam1", *reason, "--json"]).stdout)
+        url, page = window["urls"]["cam1"], window["page"]
+        player, tab = viewer(maintainer, url, seconds=90), browser(maintainer, page, "--frames", "3", "--stay", "90")
+        insisting = maintainer.popen(
+            [sys.executable, str(ROOT / "bench/stubborn.py"), str(gateway.vpn4), "8554", "100"]
+        )
+        wire = None
+        try:
+            first_frame_at(player)
+            next_event(tab, "seen")
+            wire = capture(gateway, 8189, 8554)
+            began = time.time()
+            wait.until(lambda: time.time() > began + 0.5, 2, "media on the wire before the event")
+            at = act()
+            wait.until(lambda: time.time() > at + 1, LEASE_S, "a second after the event")
+            quiet(gateway, LEASE_S + 10)
+            seen = finish(wire)
+        finally:
+            for process in (player, tab, insisting, *([wire] if wire else [])):
+                process.kill()
+                process.wait(5)
+        return {"last_byte_s": seen["last"] - at, "detection_s": self._detected(window["id"]) - at}
+
+    def _detected(self, window: str) -> float:
+        """When the agent recorded the cause; a loss of the viewer alone is a `left`."""
+        shown = wait.until(lambda: self._events(window), 30, "the record")
+        return min(datetime.fromisoformat(event["at"]).timestamp() for event in shown)
+
+    def _events(self, window: str) -> list[dict[str, Any]]:
+        done = self.gateway.run(["sightglass", "receipts", "show", "--json"], check=False)
+        events = json.loads(done.stdout)["events"] if done.returncode == 0 else []
+        return [event for event in events if event["window"] == window and event["event"] in ("cause", "left")]
+
+
+def quiet(gateway: Host, seconds: float) -> None:
+    """Wait until no media has left for a second; raises TimeoutError after `seconds`."""
+
+    def still() -> bool:
+        wire = capture(gateway, 8189, 8554)
+        began = time.time()
+        wait.until(lambda: time.time() > began + 1, 2, "a second")
+        return int(json.loads(wire.communicate("", timeout=10)[0])["packets"]) == 0
+
+    wait.until(still, seconds, "no media for a second")
+
+
+def plain(bench: Bench) -> float:
+    """Plain MediaMTX and the VPN's policy alone: seconds from losing the grant to the last byte seen in PLAIN_S."""
+    with plain_stream(bench.lab, bench.gateway) as url:
+        player = viewer(bench.maintainer, url, seconds=PLAIN_S + 30)
+        try:
+            first_frame_at(player)
+            wire = capture(bench.gateway, PROBE_PORT)
+            at = bench.without(f"tcp:{PROBE_PORT}")
+            wait.until(lambda: time.time() > at + PLAIN_S, PLAIN_S + 5, "the time is over")
+            return finish(wire)["last"] - at
+        finally:
+            player.kill()
+            player.wait(5)
+
+
+def main() -> int:
+    """Measure and print."""
+    BUILD.mkdir(exist_ok=True)
+    with Lab.up(NAME, push_delay_ms=PUSH_DELAY_MS) as lab:
+        done = lab.host("ops").run(
+            ["ansible-playbook", "ansible/playbooks/site.yml"], timeout=600, check=False, cwd=str(ROOT)
+        )
+        if done.returncode:
+            print(done.stdout[-3000:], done.stderr[-3000:])
+            return 1
+        bench = Bench(lab)
+        ways: list[tuple[str, Callable[[], float], float]] = [
+            ("close", bench.close, 0.1),
+            ("disable", bench.disable, 0.1),
+            ("deadline", bench.deadline, 0.1),
+            ("exposure", bench.exposure, 2.1),
+            ("capability removed", bench.capability, 1.0),
+            *((f"{unit} killed", _killed(bench, "KILL", unit), LEASE_S) for unit in ("agent", "shutter", "feed")),
+            *((f"{unit} stopped", _killed(bench, "STOP", unit), LEASE_S) for unit in ("agent", "shutter")),
+            ("agent and shutter stopped", _killed(bench, "STOP", "agent", "shutter"), LEASE_S),
+        ]
+        rows: dict[str, list[dict[str, float]]] = {}
+        for number in range(TRIALS):
+            for name, act, _ in ways:
+                if name == "deadline" and number % 10:
+                    continue
+                bench.restore()
+                rows.setdefault(name, []).append(bench.trial(act, 1 if name == "deadline" else 5))
+                print(f"{number + 1}/{TRIALS} {name}: {rows[name][-1]}", flush=True)
+        bench.restore()
+        rows["plain MediaMTX, grant removed"] = [{"last_byte_s": plain(bench), "detection_s": 0.0}]
+        ways.append(("plain MediaMTX, grant removed", bench.close, PLAIN_S))
+    report = {name: summary(rows[name], target) for name, _, target in ways}
+    (BUILD / "cut.json").write_text(json.dumps(report, indent=2) + "\n")
+    print(table(report))
+    return 1 if any(row["max_s"] > row["target_s"] for row in report.values()) else 0
+
+
+def _killed(bench: Bench, signal: str, *units: str) -> Callable[[], float]:
+    return lambda: bench.kill(signal, *units)
+
+
+def summary(trials: list[dict[str, float]], target: float) -> dict[str, Any]:
+    """Seconds; what is below zero is the measure's own doubt of some milliseconds."""
+    last = [trial["last_byte_s"] for trial in trials]
+    return {
+        "n": len(last),
+        "median_s": round(statistics.median(last), 3),
+        "max_s": round(max(last), 3),
+        "detection_median_s": round(statistics.median(trial["detection_s"] for trial in trials), 3),
+        "target_s": target,
+    }
+
+
+def table(report: dict[str, dict[str, Any]]) -> str:
+    """Markdown."""
+    heads = ("event", "n", "last media byte, median (s)", "max (s)", "recorded after (s)", "promised (s)")
+    keys = ("n", "median_s", "max_s", "detection_median_s", "target_s")
+    rows = [(name, *(str(row[key]) for key in keys)) for name, row in report.items()]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ("---",) * len(heads), *rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
