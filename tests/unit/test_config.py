@@ -25,6 +25,7 @@ GOOD: dict[str, Any] = {
     "lanes": {
         "lane1": {
             "state_topic": "parking/lane1/state",
+            "state_path": None,
             "safe": ["idle"],
             "safe_debug": ["idle", "occupied"],
             "heartbeat_topic": "parking/heartbeat",

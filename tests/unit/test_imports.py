@@ -16,6 +16,7 @@ RULES = [
     ("guards.py", IO | HEAVY | {"sightglass.adapters"}, "a guard is a function of facts"),
     ("viewers.py", IO | HEAVY | {"sightglass.adapters"}, "who may watch is a function of what tailscaled said"),
     ("verdict.py", IO | HEAVY | {"sightglass.adapters"}, "a verdict is a value"),
+    ("payload.py", IO | HEAVY | {"sightglass.adapters"}, "a state is a function of what was sent"),
     ("facts.py", IO | HEAVY | {"sightglass.adapters"}, "facts are values"),
     ("receipts.py", IO | HEAVY | {"sightglass.adapters"}, "the chain is verified from its text alone"),
     ("mediamtx.py", IO | HEAVY | {"sightglass.adapters"}, "the configuration is a function of addresses and names"),

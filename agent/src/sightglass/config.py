@@ -35,9 +35,14 @@ class Camera(_Model):
 
 
 class Lane(_Model):
-    """How the lane's publisher tells its state: the safe values per purpose and the greatest age of its heartbeat."""
+    """How the lane's publisher tells its state: the safe values per purpose and the greatest age of its heartbeat.
+
+    `state_path`: the names that lead to the state in a JSON payload, joined by dots; without it the payload is the
+    state.
+    """
 
     state_topic: Topic
+    state_path: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}(\.[A-Za-z0-9_-]{1,32}){0,5}$")] | None = None
     safe: States
     safe_debug: States
     heartbeat_topic: Topic

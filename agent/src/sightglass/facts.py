@@ -53,7 +53,10 @@ class Exposure:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """The lane's last state and how old its publisher's last heartbeat is (seconds); None = never seen."""
+    """The lane's last state and how old its publisher's last heartbeat is (seconds); None = never seen.
+
+    `unreadable` says why what was seen is no state.
+    """
 
     name: str
     connected: bool
@@ -61,6 +64,7 @@ class Lane:
     heartbeat_age_s: float | None
     safe: frozenset[str]
     max_age_s: float
+    unreadable: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

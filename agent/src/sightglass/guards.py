@@ -106,6 +106,8 @@ def lane(seen: Lane) -> Verdict:
             "lane-unknown",
             f"{seen.name}: the last heartbeat is {seen.heartbeat_age_s:.0f} s old (at most {seen.max_age_s:.0f} s)",
         )
+    if seen.unreadable is not None:
+        return unknown("lane", "lane-unknown", f"{seen.name}: {seen.unreadable}")
     if seen.state is None:
         return unknown("lane", "lane-unknown", f"{seen.name}: its state was never published")
     if seen.state not in seen.safe:

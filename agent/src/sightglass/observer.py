@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from sightglass import payload
 from sightglass.adapters import clock, sockets
 from sightglass.adapters.mqtt import LaneListener
 from sightglass.adapters.tailnet import Tailnet, TailnetError
@@ -117,13 +118,20 @@ class Observer:
     def _lane(self, name: str, purpose: Purpose) -> Lane:
         lane, heard = self._config.lanes[name], self._lanes.lanes
         beat = heard.heartbeats.get(lane.heartbeat_topic)
+        text, state, unreadable = heard.states.get(lane.state_topic), None, None
+        if text is not None:
+            try:
+                state = payload.state(text, lane.state_path)
+            except payload.Unreadable as error:
+                unreadable = str(error)
         return Lane(
             name=name,
             connected=heard.connected,
-            state=heard.states.get(lane.state_topic),
+            state=state,
             heartbeat_age_s=None if beat is None else clock.boottime() - beat,
             safe=frozenset(lane.safe_debug if purpose is Purpose.DEBUG else lane.safe),
             max_age_s=lane.heartbeat_max_age_s,
+            unreadable=unreadable,
         )
 
 

@@ -15,14 +15,14 @@ import aiomqtt
 
 log = logging.getLogger(__name__)
 
-MOST_BYTES = 256
-"""A lane state or heartbeat is short; a longer payload is no state, and nothing of it is kept."""
+MOST_BYTES = 1024
+"""A lane's state is short, also inside a document; nothing is kept of a longer payload."""
 _BACK_OFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 @dataclass(slots=True)
 class Lanes:
-    """What the broker has told since it was last connected. A lost connection forgets everything."""
+    """What the broker has told since it was last connected, as text. A lost connection forgets everything."""
 
     connected: bool = False
     states: dict[str, str] = field(default_factory=dict)
@@ -95,7 +95,6 @@ def _text(payload: object) -> str | None:
     if not isinstance(payload, bytes | bytearray) or not payload or len(payload) > MOST_BYTES:
         return None
     try:
-        text = payload.decode().strip()
+        return payload.decode()
     except UnicodeDecodeError:
         return None
-    return text if text.isprintable() else None
