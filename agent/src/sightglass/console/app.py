@@ -117,5 +117,10 @@ async def _events(board: Board, offers: Offers, page: Page) -> AsyncIterator[str
             if news.state == "ended" or page.viewer not in news.viewers:
                 return
     finally:
-        await board.leave(page)
-        await offers.drop(page)
+        # In a task of its own: when the browser goes away this generator is cancelled, and so is whatever it awaits.
+        board.later(_leave(board, offers, page))
+
+
+async def _leave(board: Board, offers: Offers, page: Page) -> None:
+    await board.leave(page)
+    await offers.drop(page)

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from sightglass.console.news import Address, Job, News
 
@@ -34,6 +35,7 @@ class Board:
         self.pages: dict[str, Page] = {}
         self._changed = changed
         self._moved = asyncio.Condition()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def admits(self, viewer: Address) -> bool:
         """Whether the agent named this address in its last word, and the window lives."""
@@ -71,6 +73,12 @@ class Board:
         async with self._moved:
             page.delivered = seq
             self._moved.notify_all()
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it beside whoever asks, and keep it alive until it is done."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def enter(self, viewer: Address) -> Page | None:
         """A page opens; None when the viewer has too many."""

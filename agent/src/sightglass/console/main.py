@@ -91,20 +91,18 @@ def _listen(job: Job) -> socket.socket:
 
 async def _hear(board: Board, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """The agent's lines, until it hangs up; each is confirmed when the pages have it."""
-    confirming: set[asyncio.Task[None]] = set()
     while line := await reader.readline():
         news = parse_news(line)
         await board.publish(news)
-        task = asyncio.create_task(_confirm(board, writer, news.seq))
-        confirming.add(task)
-        task.add_done_callback(confirming.discard)
+        board.later(_confirm(board, writer, news.seq))
 
 
 async def _confirm(board: Board, writer: asyncio.StreamWriter, seq: int) -> None:
     # Whoever does not read for so long is told by the end of its connection.
-    async with asyncio.timeout(1):
-        await board.told(seq)
-        writer.write(json.dumps({"told": seq}).encode() + b"\n")
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            await board.told(seq)
+            writer.write(json.dumps({"told": seq}).encode() + b"\n")
 
 
 async def _report(board: Board, writer: asyncio.StreamWriter, changed: asyncio.Event) -> None:
