@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.plain import one_plain
-from bench.window import one_window
+from bench.window import install, one_window
 from lab import Lab, wait
 from lab.host import Host
 
@@ -32,11 +32,7 @@ def main() -> int:
     BUILD.mkdir(exist_ok=True)
     with Lab.up(NAME) as lab:
         gateway, maintainer = lab.host("gw1"), lab.host("maintainer")
-        done = lab.host("ops").run(
-            ["ansible-playbook", "ansible/playbooks/site.yml"], timeout=600, check=False, cwd=str(ROOT)
-        )
-        if done.returncode:
-            print(done.stdout[-3000:], done.stderr[-3000:])
+        if not install(lab):
             return 1
         rows: dict[str, list[float]] = {}
         for trial in range(TRIALS):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.plain import plain_stream
+from bench.window import install
 from lab import Lab, wait
 from lab.host import Host
 from lab.media import browser, capture, finish, first_frame_at, next_event, viewer
@@ -198,11 +199,7 @@ def main() -> int:
     """Measure and print."""
     BUILD.mkdir(exist_ok=True)
     with Lab.up(NAME, push_delay_ms=PUSH_DELAY_MS) as lab:
-        done = lab.host("ops").run(
-            ["ansible-playbook", "ansible/playbooks/site.yml"], timeout=600, check=False, cwd=str(ROOT)
-        )
-        if done.returncode:
-            print(done.stdout[-3000:], done.stderr[-3000:])
+        if not install(lab):
             return 1
         bench = Bench(lab)
         ways: list[tuple[str, Callable[[], float], float]] = [

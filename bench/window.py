@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import time
 
-from lab import wait
+from lab import Lab, wait
 from lab.host import Host
 from lab.media import capture, finish, first_frame_at, viewer
+from lab.paths import CHECKOUT
+
+
+def install(lab: Lab) -> bool:
+    """site.yml, as an operator runs it; prints why when it fails."""
+    done = lab.host("ops").run(
+        ["ansible-playbook", "ansible/playbooks/site.yml"], timeout=600, check=False, cwd=str(CHECKOUT)
+    )
+    if done.returncode:
+        print(done.stdout[-3000:], done.stderr[-3000:])
+    return done.returncode == 0
 
 
 def one_window(gateway: Host, maintainer: Host, url: str, name: str) -> dict[str, float]:

@@ -10,17 +10,15 @@ seconds are over. Exit code 0 when at least one frame was decoded, 1 when none.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from playwright.sync_api import Error, Page, sync_playwright
 
-from lab.strip import read_strip
+from lab.tools.seen import number, say
 
 FIRST_S = 15.0
 _DECODED = "() => [...document.querySelectorAll('video')].map(v => v.getVideoPlaybackQuality().totalVideoFrames)"
@@ -44,20 +42,10 @@ _TRANSPORT = """async () => {
 }"""
 
 
-def say(**fields: object) -> None:
-    """One JSON line."""
-    sys.stdout.write(json.dumps(fields) + "\n")
-    sys.stdout.flush()
-
-
-def number(page: Page) -> int | None:
+def on_screen(page: Page) -> int | None:
     """The source's frame number, as the screen shows it."""
     shot = page.locator("video").first.screenshot()
-    picture: Any = cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_COLOR)
-    try:
-        return read_strip(picture)
-    except ValueError:
-        return None
+    return number(cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_COLOR))
 
 
 def decoded(page: Page) -> int:
@@ -102,7 +90,7 @@ def main() -> int:
         say(event="first", at=time.time())
         enough, numbers, until = decoded(page) + arguments.frames, [], time.time() + FIRST_S
         while decoded(page) < enough and time.time() < until:
-            numbers.append(number(page))
+            numbers.append(on_screen(page))
         if arguments.picture:
             page.screenshot(path=arguments.picture)
         say(

@@ -9,33 +9,17 @@ Exit code 0 when at least one frame was decoded, 1 when none.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
 
 import av
 import cv2
-import numpy as np
 
-from lab.strip import read_strip
+from lab.tools.seen import number, say
 
 QUICK = {"fflags": "nobuffer", "probesize": "32", "analyzeduration": "0", "fpsprobesize": "0"}
 """Without these FFmpeg studies 20 frames before it shows the first: two seconds at 10 frames a second."""
-
-
-def say(**fields: object) -> None:
-    """One JSON line."""
-    sys.stdout.write(json.dumps(fields) + "\n")
-    sys.stdout.flush()
-
-
-def number(picture: np.ndarray) -> int | None:
-    """The source's frame number, or None."""
-    try:
-        return read_strip(picture)
-    except ValueError:
-        return None
 
 
 def main() -> int:

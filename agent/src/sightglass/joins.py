@@ -13,15 +13,17 @@ from urllib.parse import parse_qs
 from sightglass.adapters import clock
 from sightglass.adapters.hook import Ask
 from sightglass.adapters.tailnet import Tailnet, TailnetError
+from sightglass.observer import POLL_S
 from sightglass.viewers import Address, Peer, refusal
 from sightglass.window import Machine, admits
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.25
 _WAYS = {"rtsp": "player", "webrtc": "page"}
 MOST_REFUSALS = 50
 """Refusals recorded in one window; one line a node and reason, so that a client that retries fills no disk."""
+_MOST_KNOWN = 50
+"""Answers of tailscaled that are remembered for POLL_S."""
 
 RecordFn = Callable[[str, dict[str, Any], dict[str, Any] | None], None]
 
@@ -84,7 +86,7 @@ class Joins:
         # the lease's poll believes for as long, this may believe, too.
         known = self._known.get(viewer)
         if known is None or clock.boottime() > known[0] + POLL_S:
-            if len(self._known) >= MOST_REFUSALS:
+            if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             known = self._known[viewer] = (clock.boottime(), await self.tailnet.whois(viewer))
         return known[1]

@@ -9,7 +9,6 @@ import os
 import pwd
 import socket
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
@@ -17,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sightglass.api.app import make
 from sightglass.api.port import AgentPort, Caller
+from sightglass.httpserver import Server
 
 _GRACE_S = 1
 
@@ -45,13 +45,6 @@ class _WithCaller(H11Protocol):
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
 
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        # Signals are the agent's: it closes the window first.
-        yield
-
-
 async def serve(port: AgentPort, fd: int, stop: asyncio.Event) -> None:
     """Serve the routes until told to stop."""
     config = uvicorn.Config(
@@ -67,7 +60,7 @@ async def serve(port: AgentPort, fd: int, stop: asyncio.Event) -> None:
         timeout_keep_alive=5,
         timeout_graceful_shutdown=_GRACE_S,
     )
-    server = _Server(config)
+    server = Server(config)  # the agent closes the window first when it is told to stop
     listener = socket.socket(fileno=fd)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     stopped = asyncio.create_task(stop.wait())

@@ -9,7 +9,6 @@ import json
 import logging
 import socket
 import sys
-from collections.abc import Iterator
 
 import uvicorn
 
@@ -17,6 +16,7 @@ from sightglass.console.app import make
 from sightglass.console.board import Board
 from sightglass.console.news import Job, NewsError, parse_job, parse_news
 from sightglass.console.offers import Offers
+from sightglass.httpserver import Server
 from sightglass.sdnotify import notify
 
 JOB_S = 10.0
@@ -38,13 +38,6 @@ def main() -> None:
         sys.exit(f"sightglass-console: {error or type(error).__name__}")
 
 
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        # SIGTERM is systemd's at the window's end: there is nothing to finish.
-        yield
-
-
 async def _work(path: str) -> None:
     reader, writer = await asyncio.open_unix_connection(path, limit=LINE_BYTES)
     job = parse_job(await asyncio.wait_for(reader.readline(), JOB_S))
@@ -57,7 +50,7 @@ async def _work(path: str) -> None:
         proxy_headers=False, access_log=False, server_header=False, limit_concurrency=64, timeout_keep_alive=5,
         timeout_graceful_shutdown=0, h11_max_incomplete_event_size=16_384,
     )  # fmt: skip
-    server = _Server(config)
+    server = Server(config)  # SIGTERM at the window's end simply ends the process: there is nothing to finish
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="server")
     reporting = asyncio.create_task(_report(board, writer, changed), name="report")
     hearing = asyncio.create_task(_hear(board, reader, writer), name="channel")

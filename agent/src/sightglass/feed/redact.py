@@ -32,14 +32,14 @@ def mosaic(picture: Image, block: int) -> Image:
     for top, bottom, cell_height in _spans(height, block):
         for left, right, cell_width in _spans(width, block):
             part = picture[top:bottom, left:right]
-            cells = _means(part, cell_height, cell_width)
+            cells = _steps(part, cell_height, cell_width)
             # NEAREST_EXACT, not NEAREST: that one rounds 49 x (1 / 49) down into the neighbouring cell.
             size = (right - left, bottom - top)
             out[top:bottom, left:right] = cv2.resize(cells, size, interpolation=cv2.INTER_NEAREST_EXACT)
     return out
 
 
-def _means(part: Image, height: int, width: int) -> Image:
+def _steps(part: Image, height: int, width: int) -> Image:
     """The middle of the step in which each cell's mean lies, in whole numbers: a mean of floating point numbers depends
     on their order, and one in some hundred thousand cells showed it in its last bit."""
     sums = cv2.integral(part)[::height, ::width]
