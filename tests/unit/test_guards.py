@@ -111,7 +111,7 @@ def test_a_changed_configuration_fails_and_an_unread_socket_table_is_unknown() -
         ({"state": "moving"}, Outcome.FAIL),
         ({"state": "IDLE"}, Outcome.FAIL),
         ({"state": None}, Outcome.UNKNOWN),
-        ({"unreadable": "its state is no JSON"}, Outcome.UNKNOWN),
+        ({"unreadable": "its published state is no JSON"}, Outcome.UNKNOWN),
         ({"heartbeat_age_s": None}, Outcome.UNKNOWN),
         ({"heartbeat_age_s": 5.0}, Outcome.PASS),
         ({"heartbeat_age_s": 5.1}, Outcome.UNKNOWN),

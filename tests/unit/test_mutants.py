@@ -77,6 +77,12 @@ MUTANTS = {
         "        if False and listener",
         "tests/unit/test_guards.py",
     ),
+    "the last of two lane states counts": (
+        "payload.py",
+        "    if len(found) != len(pairs):",
+        "    if False:",
+        "tests/unit/test_payload.py",
+    ),
     "no deadline": (
         "window.py",
         "    if now >= window.deadline:",

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from sightglass.config import Camera, Lane
+
 ROLES = Path(__file__).parents[2] / "roles"
 NAMES = sorted(role.name for role in ROLES.iterdir() if (role / "tasks" / "main.yml").exists())
 
@@ -59,6 +61,21 @@ def test_options_are_described_and_used(role: str) -> None:
         assert name.startswith(f"{role}_"), name
         assert option["description"], name
         assert re.search(rf"\b{name}\b", text), f"{name} is used nowhere"
+
+
+@pytest.mark.requirement("U1")
+@pytest.mark.parametrize(("option", "model"), [("lanes", Lane), ("cameras", Camera)])
+def test_every_setting_of_a_lane_and_a_camera_can_be_found(option: str, model: type[Lane | Camera]) -> None:
+    """Ansible cannot specify what stands under a free name: only this holds the words beside the agent's own model."""
+    name = f"sightglass_agent_{option}"
+    description = options("sightglass_agent")[name]["description"]
+    text = (ROLES / "sightglass_agent" / "defaults" / "main.yml").read_text()
+    example = re.search(rf"^# {name}:\n((?:#   .*\n)+)", text, re.MULTILINE)
+    assert example is not None
+    assert set(re.findall(r"C\((\w+)\)", description)) == set(model.model_fields)
+    (value,) = yaml.safe_load(re.sub("^# ", "", example[1], flags=re.MULTILINE)).values()
+    assert set(value) == set(model.model_fields)
+    model.model_validate(value)
 
 
 @pytest.mark.requirement("U1")

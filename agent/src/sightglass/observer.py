@@ -118,10 +118,10 @@ class Observer:
     def _lane(self, name: str, purpose: Purpose) -> Lane:
         lane, heard = self._config.lanes[name], self._lanes.lanes
         beat = heard.heartbeats.get(lane.heartbeat_topic)
-        text, state, unreadable = heard.states.get(lane.state_topic), None, None
-        if text is not None:
+        sent, state, unreadable = heard.states.get(lane.state_topic), None, None
+        if sent is not None:
             try:
-                state = payload.state(text, lane.state_path)
+                state = payload.state(sent, lane.state_path)
             except payload.Unreadable as error:
                 unreadable = str(error)
         return Lane(

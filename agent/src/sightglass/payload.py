@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+MOST_BYTES = 1024
+"""Of a payload: a state is short, also inside a document."""
+MOST_DEEP = 16
+"""Objects and lists around one another. More than any path leads through, far less than the interpreter's stack."""
 MOST_CHARACTERS = 64
 """Of a state."""
 
@@ -13,31 +17,61 @@ class Unreadable(Exception):  # noqa: N818 - no fault of this program: the publi
     """What was sent is no state. The text is one sentence that holds nothing of it."""
 
 
-def state(text: str, path: str | None) -> str:
-    """The state in `text`. `path` are the names that lead to it in a JSON object, joined by dots; None: plain text.
+def state(sent: bytes, path: str | None) -> str:
+    """The state in `sent`. `path` are the names that lead to it in a JSON object, joined by dots; None: plain text.
 
-    true, false and whole numbers count as their JSON text. Raises Unreadable and nothing else, whatever was sent.
+    true and false count as their JSON text, a number as it was written. Raises Unreadable and nothing else, whatever
+    was sent.
     """
-    if path is None:
-        return _short(text.strip())
+    if len(sent) > MOST_BYTES:
+        raise Unreadable(f"its published state is longer than {MOST_BYTES} bytes")
     try:
-        value = json.loads(text, object_pairs_hook=_once, parse_constant=_never)
-    except (ValueError, RecursionError):
-        raise Unreadable("its state is no JSON of the expected kind") from None
+        text = sent.decode()
+    except UnicodeDecodeError:
+        raise Unreadable("its published state is no UTF-8 text") from None
+    return _short(text.strip() if path is None else _value(text, path))
+
+
+def _value(text: str, path: str) -> str:
+    value = _document(text)
     for name in path.split("."):
-        if not isinstance(value, dict) or name not in value:
-            raise Unreadable(f"its state has no value at {path}")
-        value = value[name]
-    if isinstance(value, bool | int):
-        return _short(json.dumps(value))
+        value = value.get(name) if isinstance(value, dict) else None
+    if isinstance(value, bool):
+        return json.dumps(value)
     if not isinstance(value, str):
-        raise Unreadable(f"its state has no text, number or truth value at {path}")
-    return _short(value)
+        raise Unreadable(f"its published state has no text, number or truth value at {path}")
+    return value
+
+
+def _document(text: str) -> Any:
+    # Numbers stay text: 1e999 becomes no infinity, and a thousand digits cost nothing.
+    try:
+        found = json.loads(text, object_pairs_hook=_once, parse_constant=_never, parse_int=str, parse_float=str)
+        too_deep = _too_deep(found)
+    except ValueError:
+        raise Unreadable("its published state is no JSON") from None
+    except RecursionError:
+        too_deep = True
+    if too_deep:
+        raise Unreadable(f"its published state is nested more than {MOST_DEEP} deep")
+    return found
+
+
+def _too_deep(document: Any) -> bool:
+    level = [document]
+    for _ in range(MOST_DEEP):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return any(isinstance(inner, dict | list) for inner in level)
 
 
 def _short(value: str) -> str:
     if not value or len(value) > MOST_CHARACTERS or not value.isprintable():
-        raise Unreadable(f"its state is not 1 to {MOST_CHARACTERS} printable characters")
+        raise Unreadable(f"its published state is not 1 to {MOST_CHARACTERS} printable characters")
     return value
 
 
@@ -45,9 +79,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # Of two values under one name another reader may believe the other one.
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name stands twice")
+        raise Unreadable("its published state has a name twice")
     return found
 
 
 def _never(_text: str) -> Any:
-    raise ValueError("no JSON has NaN or Infinity")
+    raise Unreadable("its published state has NaN or Infinity, which JSON has not")

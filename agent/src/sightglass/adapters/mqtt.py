@@ -13,19 +13,22 @@ from dataclasses import dataclass, field
 
 import aiomqtt
 
+from sightglass.payload import MOST_BYTES
+
 log = logging.getLogger(__name__)
 
-MOST_BYTES = 1024
-"""A lane's state is short, also inside a document; nothing is kept of a longer payload."""
 _BACK_OFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 @dataclass(slots=True)
 class Lanes:
-    """What the broker has told since it was last connected, as text. A lost connection forgets everything."""
+    """What the broker has told since it was last connected, as it was sent. A lost connection forgets everything.
+
+    A state is a byte longer than any that can be read when it was longer still.
+    """
 
     connected: bool = False
-    states: dict[str, str] = field(default_factory=dict)
+    states: dict[str, bytes] = field(default_factory=dict)
     heartbeats: dict[str, float] = field(default_factory=dict)
 
     def forget(self) -> None:
@@ -81,7 +84,8 @@ class LaneListener:
             self.lanes.heartbeats[topic] = self._now()
         if topic not in self._states:
             return
-        state = _text(payload)
+        # An empty payload is how MQTT takes a retained state back.
+        state = bytes(payload[: MOST_BYTES + 1]) if isinstance(payload, bytes | bytearray) and payload else None
         if self.lanes.states.get(topic) == state:
             return
         if state is None:
@@ -89,12 +93,3 @@ class LaneListener:
         else:
             self.lanes.states[topic] = state
         self._changed()
-
-
-def _text(payload: object) -> str | None:
-    if not isinstance(payload, bytes | bytearray) or not payload or len(payload) > MOST_BYTES:
-        return None
-    try:
-        return payload.decode()
-    except UnicodeDecodeError:
-        return None
