@@ -15,9 +15,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+from sightglass.adapters import clock
+
 log = logging.getLogger(__name__)
 
 LINE_BYTES = 4096
+LINES_A_SECOND = 50
+"""More is held back, in the process's own socket: a process that is taken over must not keep the agent's loop, and with
+it a cut, busy with its lines. A feed needs some five, a console one at each page that opens or goes."""
 
 
 class Channel(ABC):
@@ -48,7 +53,7 @@ class Channel(ABC):
 
     @abstractmethod
     def heard(self, message: Any) -> None:
-        """Take one message. May raise ValueError, KeyError, TypeError or AttributeError: then the channel breaks."""
+        """Take one message. May raise what a message of another shape raises: then the channel breaks."""
 
     def send(self, message: dict[str, Any]) -> None:
         """One line to the process that is there."""
@@ -68,10 +73,8 @@ class Channel(ABC):
         self._writer = writer
         try:
             self.send({"job": job})
-            while line := await reader.readline():
-                self.heard(json.loads(line))
-                self._changed()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            await self._hear(reader)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             log.warning("%s: its channel broke: %r", self._name, error)
         finally:
             writer.transport.abort()
@@ -79,6 +82,16 @@ class Channel(ABC):
             if self._job is job:
                 self.lost = True
             self._changed()
+
+    async def _hear(self, reader: asyncio.StreamReader) -> None:
+        began, lines = clock.boottime(), 0
+        while line := await reader.readline():
+            self.heard(json.loads(line))
+            self._changed()
+            lines += 1
+            if lines >= LINES_A_SECOND:
+                await asyncio.sleep(max(0.0, began + 1 - clock.boottime()))
+                began, lines = clock.boottime(), 0
 
 
 def _peer_uid(writer: asyncio.StreamWriter) -> int:

@@ -115,5 +115,5 @@ def _ask(body: bytes) -> Ask | None:
             password=str(fields["password"]),
             query=str(fields["query"]),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
