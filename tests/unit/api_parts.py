@@ -61,6 +61,7 @@ class FakeAgent:
             viewers=(ViewerView("ann@example.org", "laptop", True),),
             cause=None,
             why=None,
+            privacy=request.privacy,
         )
         return self.window
 
@@ -73,9 +74,9 @@ class FakeAgent:
         self.window = None
         return self.last
 
-    async def disable(self, reason: str, caller: Caller) -> StatusView:
+    async def disable(self, reason: str, caller: Caller, *, fleet: bool) -> StatusView:
         """Disable."""
-        self.asked.append(("disable", reason, caller))
+        self.asked.append(("fleet-off" if fleet else "disable", reason, caller))
         self.off = {"at": "2026-11-23T10:00:00+00:00", "user": caller.user, "reason": reason}
         return await self.status()
 

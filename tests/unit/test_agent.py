@@ -14,6 +14,7 @@ import pytest
 
 from sightglass.adapters.console import ConsoleChannel
 from sightglass.adapters.feed import FeedChannel
+from sightglass.adapters.load import LoadWatch
 from sightglass.adapters.mqtt import LaneListener
 from sightglass.adapters.tailnet import Tailnet
 from sightglass.agent import Agent
@@ -33,8 +34,9 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
     """An agent that has started, on real files and this machine's socket tables; it never opens a window."""
     config = Config.model_validate(GOOD)
     tailnet = Tailnet(str(tmp_path / "no-socket"), "lo", "example/cap")
-    lanes = LaneListener("127.0.0.1", 1, set(), set(), lambda: 0.0, lambda: None)
-    observer = Observer(config, tailnet, lanes, frozenset({99_999}), tmp_path / "mediamtx.yml", lambda: None)
+    lanes = LaneListener("127.0.0.1", 1, {}, lambda: 0.0, lambda: None, lambda _lane, _fps: None)
+    load, users = LoadWatch(config, lambda: 0.0), frozenset({99_999})
+    observer = Observer(config, tailnet, lanes, load, users, tmp_path / "mediamtx.yml", lambda: None)
     wake, no_shutter = (lambda: None), str(tmp_path / "no-shutter")
     parts = Parts(config, observer, tailnet, FeedChannel(0, wake), ConsoleChannel(0, wake), {}, tmp_path, no_shutter)
     made = Agent(parts, Store(tmp_path, "boot"))

@@ -58,6 +58,7 @@ def test_an_opening_reaches_the_agent_as_it_was_asked(api: tuple[FakeAgent, Path
         reason="align the camera",
         purpose="alignment",
         viewers=("ann@example.org",),
+        privacy="redacted",
         claimed_name="A",
     )
     assert (caller.uid, caller.user) == (0, "root")

@@ -10,6 +10,7 @@ import pytest
 
 from sightglass import guards
 from sightglass.facts import Clock, Exposure, Facts, Lane, Listener, Vpn
+from sightglass.payload import Unreadable
 from sightglass.verdict import Outcome
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -24,7 +25,7 @@ EXPOSURE = Exposure(
     config_intact=True,
 )
 LANE = Lane("lane1", True, "idle", 0.5, frozenset({"idle"}), 5.0)
-FACTS = Facts(False, Clock(NOW, NOW - timedelta(days=1)), VPN, EXPOSURE, (LANE,))
+FACTS = Facts(False, False, Clock(NOW, NOW - timedelta(days=1)), VPN, EXPOSURE, (LANE,))
 
 
 def test_all_is_well() -> None:
@@ -42,7 +43,7 @@ def test_all_is_well() -> None:
         ({"state": "NeedsLogin"}, Outcome.FAIL, "vpn-down"),
         ({"tun": False}, Outcome.FAIL, "not-vpn-only"),
         ({"own": ()}, Outcome.FAIL, "vpn-down"),
-        ({"present": OWN[:1]}, Outcome.FAIL, "vpn-down"),
+        ({"present": OWN[:1]}, Outcome.FAIL, "tailscaled-gone"),
         ({"serves": ("gw1:443",)}, Outcome.FAIL, "not-vpn-only"),
         ({"advertised_routes": ("10.0.0.0/8",)}, Outcome.FAIL, "not-vpn-only"),
         ({"exit_node": "n1"}, Outcome.FAIL, "not-vpn-only"),
@@ -111,7 +112,7 @@ def test_a_changed_configuration_fails_and_an_unread_socket_table_is_unknown() -
         ({"state": "moving"}, Outcome.FAIL),
         ({"state": "IDLE"}, Outcome.FAIL),
         ({"state": None}, Outcome.UNKNOWN),
-        ({"unreadable": "its published state is no JSON"}, Outcome.UNKNOWN),
+        ({"state": Unreadable("its published state is no JSON")}, Outcome.UNKNOWN),
         ({"heartbeat_age_s": None}, Outcome.UNKNOWN),
         ({"heartbeat_age_s": 5.0}, Outcome.PASS),
         ({"heartbeat_age_s": 5.1}, Outcome.UNKNOWN),
@@ -144,3 +145,25 @@ def test_a_clock_that_was_never_set_is_refused() -> None:
 def test_disabled_fails() -> None:
     """The mark alone is enough."""
     assert guards.enabled(dataclasses.replace(FACTS, disabled=True)).outcome is Outcome.FAIL
+
+
+@pytest.mark.requirement("N3")
+def test_the_switch_at_the_gateway_is_above_all() -> None:
+    """Whatever anybody enabled, and by its own name."""
+    said = guards.enabled(dataclasses.replace(FACTS, switched_off=True, disabled=True))
+    assert (said.outcome, said.code) == (Outcome.FAIL, "switch")
+
+
+@pytest.mark.requirement("A5")
+def test_a_silent_control_plane_ends_a_window_too() -> None:
+    """Nobody would learn who may not watch any more."""
+    silent = dataclasses.replace(FACTS, vpn=dataclasses.replace(VPN, contact_age_s=61.0), contact_max_s=60.0)
+    assert ("control-silent", Outcome.FAIL) in {(said.code, said.outcome) for said in guards.standing(silent)}
+
+
+@pytest.mark.requirement("O2")
+@pytest.mark.parametrize(("age", "outcome"), [(None, Outcome.PASS), (59.0, Outcome.PASS), (61.0, Outcome.UNKNOWN)])
+def test_a_state_may_have_a_greatest_age(age: float | None, outcome: Outcome) -> None:
+    """Where the publisher repeats it."""
+    lane = dataclasses.replace(LANE, state_age_s=age, state_max_age_s=60.0)
+    assert guards.lane(lane).outcome is outcome

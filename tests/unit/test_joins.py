@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address
 from typing import Any, cast
 
 import httpx
@@ -13,15 +13,15 @@ import pytest
 
 from sightglass.adapters.hook import Hook
 from sightglass.adapters.tailnet import Tailnet
-from sightglass.joins import Joins
-from sightglass.viewers import Address, Peer
+from sightglass.joins import MOST_VISITS, Joins
+from sightglass.viewers import Address, Needed, Peer
 from sightglass.window import Limits, Machine, Purpose, State, Window
 from tests.unit.feed_parts import free_port
 
 OWN = IPv4Address("100.64.0.1")
 ANN, BOB = IPv4Address("100.64.0.2"), IPv4Address("100.64.0.3")
 PATH = "/a-secret-path"
-WINDOW = Window("w-1", "r-1", ("cam1",), Purpose.DEBUG, 30, frozenset(), 0.0, 1800.0, opened=1.0)
+WINDOW = Window("w-1", "r-1", ("cam1",), Purpose.DEBUG, 30, frozenset(), "redacted", 0.0, 1800.0, opened=1.0)
 OPEN = Machine(Limits(15, 600, 120, 2), State.OPEN, WINDOW)
 READ: dict[str, Any] = {
     "ip": str(ANN), "user": "", "password": "", "token": "", "action": "read", "path": "cam1", "protocol": "rtsp",
@@ -57,16 +57,19 @@ class Asked:
 
     def __init__(self) -> None:
         self.machine = OPEN
+        self.full = False
         self.tailnet = KnownTailnet()
         self.records: list[tuple[str, dict[str, Any], str | None]] = []
         self.key_frames: list[str] = []
         self.sent: dict[Address, int] = {ANN: 1000}
         self.joins = Joins(
-            "site", (OWN,), "feed-secret", "console-secret", cast("Tailnet", self.tailnet),
+            Needed("site", ("cam1",)), (OWN,), "feed-secret", "console-secret", cast("Tailnet", self.tailnet),
             lambda: self.machine, self._record, self.key_frames.append, lambda: self.sent,
         )  # fmt: skip
 
     def _record(self, event: str, data: dict[str, Any], personal: dict[str, Any] | None) -> None:
+        if self.full:
+            raise OSError("no space")
         self.records.append((event, data, personal["user"] if personal else None))
 
     def ask(self, body: object, *, path: str = PATH, method: str = "POST", times: int = 1) -> list[int]:
@@ -78,7 +81,7 @@ class Asked:
             try:
                 async with httpx.AsyncClient(trust_env=False) as client:
                     url = f"http://127.0.0.1:{port}{path}"
-                    text = json.dumps(body)
+                    text = body if isinstance(body, str) else json.dumps(body)
                     return [(await client.request(method, url, content=text)).status_code for _ in range(times)]
             finally:
                 await hook.stop()
@@ -132,7 +135,7 @@ def test_the_feed_publishes(asked: Asked) -> None:
         {**PAGE, "query": "&".join("abcdef")},
         {key: value for key, value in READ.items() if key != "query"},
         [],
-        "text",
+        '"text"',
     ],
     ids=lambda body: json.dumps(body)[:120],
 )
@@ -146,7 +149,9 @@ def test_anything_else_is_a_no(asked: Asked, body: object) -> None:
 def test_a_person_who_is_refused_is_on_the_record_once(asked: Asked) -> None:
     """However often they try."""
     asked.ask({**READ, "ip": str(BOB)}, times=5)
-    assert asked.records == [("refused", {"what": "join", "why": "no capability for this site and camera"}, "bob")]
+    assert asked.records == [
+        ("refused", {"what": "join", "why": "no capability for this site, camera and privacy level"}, "bob")
+    ]
 
 
 @pytest.mark.parametrize(("path", "method"), [("/", "POST"), (f"{PATH}/more", "POST"), (PATH, "GET")])
@@ -171,12 +176,98 @@ def test_a_viewer_that_asks_in_a_loop_costs_tailscaled_one_question(asked: Asked
     assert asked.tailnet.asked <= 3
 
 
+ANN_ALONE: frozenset[Address] = frozenset({ANN})
+NOBODY: frozenset[Address] = frozenset()
+
+
+@pytest.mark.requirement("P2")
 def test_who_is_not_connected_any_more_has_left(asked: Asked) -> None:
-    """Three looks without a connection are a leave; the record has the bytes since the join."""
+    """Two seconds without a connection are a leave, when the bytes have been counted since; the record has them."""
     asked.ask(READ)
     asked.sent[ANN] = 51_000
-    assert asked.joins.look(frozenset({ip_address(str(ANN))}))
-    for _ in range(3):
-        left = not asked.joins.look(frozenset())
-    assert left
+    assert asked.joins.look(ANN_ALONE, 10.0, 9.0)
+    assert not asked.joins.look(NOBODY, 11.0, 10.0)
+    asked.joins.look(NOBODY, 13.0, 10.0)
+    assert asked.records[-1][0] == "joined", "its last bytes are not counted yet"
+    asked.joins.look(NOBODY, 13.1, 13.0)
     assert asked.records[-1] == ("left", {"bytes": 50_000}, "ann")
+
+
+@pytest.mark.requirement("P2")
+def test_who_is_back_at_once_was_never_away(asked: Asked) -> None:
+    """A player that connects again in a loop writes one line, not one a second."""
+    asked.ask(READ)
+    for second in range(20):
+        asked.joins.look(NOBODY, 10.0 + second, 10.0 + second)
+        asked.ask(READ)
+    assert [record[0] for record in asked.records] == ["joined"]
+
+
+@pytest.mark.requirement("P2")
+def test_each_visit_has_its_own_bytes_however_short(asked: Asked) -> None:
+    """What is counted after a visit belongs to it, and the next one begins there."""
+    asked.ask(READ)
+    asked.sent[ANN] = 4_000
+    asked.joins.look(NOBODY, 10.0, 10.0)
+    asked.joins.look(NOBODY, 13.0, 13.0)
+    asked.sent[ANN] = 6_000
+    asked.ask(READ)
+    asked.sent[ANN] = 9_000
+    asked.joins.end("closed")
+    left = [data for event, data, _ in asked.records if event == "left"]
+    assert left == [{"bytes": 3_000}, {"cut": True, "why": "closed", "bytes": 5_000}]
+
+
+@pytest.mark.requirement("P2")
+@pytest.mark.requirement("A5")
+def test_a_viewer_that_is_cut_is_on_the_record_with_the_cause(asked: Asked) -> None:
+    """Who does not watch leaves no such line."""
+    asked.joins.depart("n-ann", "peer-gone")
+    assert asked.records == []
+    asked.ask(READ)
+    asked.joins.depart("n-ann", "capability-gone")
+    assert asked.records[-1] == ("left", {"cut": True, "why": "capability-gone", "bytes": 0}, "ann")
+
+
+@pytest.mark.requirement("U5")
+def test_a_node_that_comes_and_goes_for_ever_is_refused(asked: Asked) -> None:
+    """The control: the visits before it are let in, each on the record."""
+    for visit in range(MOST_VISITS):
+        assert asked.ask(READ) == [204], visit
+        asked.joins.depart("n-ann", "capability-gone")
+    assert asked.ask(READ) == [403]
+    assert asked.records[-1][0] == "refused"
+    assert len(asked.records) == 2 * MOST_VISITS + 1
+
+
+@pytest.mark.requirement("U5")
+@pytest.mark.parametrize("body", [READ, {**READ, "ip": str(BOB)}], ids=["a join", "a refusal"])
+def test_no_room_for_the_record_lets_nobody_in_and_says_so(asked: Asked, body: dict[str, Any]) -> None:
+    """On disk before the first byte, or no byte; the window ends by it."""
+    asked.full = True
+    assert asked.ask(body) == [403]
+    assert asked.joins.unwritten == "no space"
+    asked.full = False
+    asked.joins.unwritten = None
+    assert asked.ask(READ) == [204], "the control: with room the same question is let in"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({**PUBLISH, "password": "\ud800"}),
+        json.dumps({**PAGE, "password": "\ud800"}),
+        json.dumps({**READ, "path": "\ud800"}),
+        json.dumps({**PAGE, "query": "viewer=fe80::1%25eth0"}),
+        json.dumps({**READ, "ip": "fe80::1%eth0"}),
+        "[" * 8000,
+        '{"ip":' + "[" * 4000,
+        '{"ip": NaN}',
+        "",
+    ],
+    ids=lambda text: text[:60],
+)
+def test_what_no_server_sends_is_a_plain_no(asked: Asked, text: str) -> None:
+    """Half a surrogate pair, a zone, a tower of lists: an answer, and no traceback."""
+    assert asked.ask(text) == [403]
+    assert asked.ask(READ) == [204], "the control: the hook goes on"

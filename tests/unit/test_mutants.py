@@ -19,7 +19,7 @@ SOURCE = ROOT / "agent" / "src" / "sightglass"
 MUTANTS = {
     "identity check always yes": (
         "viewers.py",
-        '        return "no capability for this site and camera"',
+        '        return "no capability for this site, camera and privacy level"',
         "        return None",
         "tests/unit/test_viewers.py",
     ),
@@ -43,7 +43,7 @@ MUTANTS = {
     ),
     "everybody joins": (
         "joins.py",
-        "        why = refusal(peer, self.site, window.cameras, window.named)",
+        "        why = refusal(peer, self.needed)",
         "        why = None",
         "tests/unit/test_joins.py",
     ),
@@ -61,8 +61,8 @@ MUTANTS = {
     ),
     "a join without a name": (
         "joins.py",
-        '            self.record("joined", {"by": by}, _person(peer))  # on disk before the first byte',
-        '            self.record("joined", {"by": by}, None)',
+        "            self.record(event, data, _person(peer))",
+        "            self.record(event, data, None)",
         "tests/unit/test_joins.py",
     ),
     "the hook answers at every path": (

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sightglass import guards
 from sightglass.adapters import clock
+from sightglass.adapters.load import LoadWatch
 from sightglass.adapters.mqtt import LaneListener
 from sightglass.adapters.tailnet import Tailnet
 from sightglass.config import Config
@@ -116,14 +117,14 @@ def verdict(tmp_path: Path, path: str | None, *sent: bytes) -> Verdict:
     """What the guard says of a lane whose publisher lives and has sent this, through the listener and the observer."""
     lane = {**GOOD["lanes"]["lane1"], "state_path": path}
     config = Config.model_validate({**GOOD, "lanes": {"lane1": lane}})
-    topics = {lane["state_topic"]}, {lane["heartbeat_topic"]}
-    listener = LaneListener("127.0.0.1", 1, *topics, clock.boottime, lambda: None)
+    watch = LoadWatch(config, clock.boottime)
+    listener = LaneListener("127.0.0.1", 1, config.lanes, clock.boottime, lambda: None, watch.rate)
     listener.lanes.connected = True
-    listener._take(lane["heartbeat_topic"], b"1", retained=False)
+    listener.take(lane["heartbeat_topic"], b"1", retained=False)
     for payload in sent:
-        listener._take(lane["state_topic"], payload, retained=True)
+        listener.take(lane["state_topic"], payload, retained=True)
     tailnet = Tailnet(str(tmp_path / "none"), "lo", "example/cap")
-    observer = Observer(config, tailnet, listener, frozenset(), tmp_path / "none", lambda: None)
+    observer = Observer(config, tailnet, listener, watch, frozenset(), tmp_path / "none", lambda: None)
     facts = observer.facts(Subject(("cam1",), Purpose.ALIGNMENT, frozenset(), None), disabled=False)
     return guards.lane(facts.lanes[0])
 
@@ -149,13 +150,6 @@ def test_the_guard_judges_what_stands_where_the_site_says(
     """From the broker's bytes to the verdict; the newest counts, and one that cannot be read replaces one that can."""
     said = verdict(tmp_path, path, *sent)
     assert (said.outcome, said.why) == (outcome, why)
-
-
-def test_no_long_payload_is_kept() -> None:
-    """Only enough of it to tell that it was too long."""
-    listener = LaneListener("127.0.0.1", 1, {"lane"}, set(), lambda: 0.0, lambda: None)
-    listener._take("lane", b"x" * 10_000_000, retained=True)
-    assert len(listener.lanes.states["lane"]) == MOST_BYTES + 1
 
 
 PATHS = st.sampled_from([None, "a", "a.b"])

@@ -45,8 +45,9 @@ from sightglass.window import (
 LIMITS = Limits(lease_s=15, nobody_joined_s=600, last_viewer_gone_s=120, lane_settle_s=2)
 GOOD = (passed("enabled", "-"), passed("vpn", "-"), passed("exposure", "-"), passed("lane", "-"))
 STANDING = frozenset({"enabled", "vpn", "exposure"})
+PLAIN = Window("w-1", "request-1", ("cam1",), Purpose.ALIGNMENT, 10, frozenset(), "redacted", 0.0, deadline=600.0)
 EVENTS = (
-    Open(Window("w-1", "request-1", ("cam1",), Purpose.ALIGNMENT, 10, frozenset(), began=0.0, deadline=600.0), GOOD),
+    Open(PLAIN, GOOD),
     Ready(),
     Renewed(),
     Watched(),
@@ -62,8 +63,7 @@ EVENTS = (
 
 def window(**changes: object) -> Window:
     """A ten-minute window that began at 0."""
-    plain = Window("w-1", "request-1", ("cam1",), Purpose.ALIGNMENT, 10, frozenset(), began=0.0, deadline=600.0)
-    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(PLAIN, **changes)  # type: ignore[arg-type]
 
 
 def machine(state: State, **changes: object) -> Machine:
@@ -147,10 +147,10 @@ def test_a_failing_guard_ends_a_window_at_once(guard: str) -> None:
 def test_lasting_ignorance_ends_a_window_with_its_lease() -> None:
     """One slow answer ends nothing; a lease without renewal does, and the cause says what was not known."""
     alive = machine(State.OPEN, window=window(renewed=10.0, opened=1.0))
-    doubt = (unknown("vpn", "vpn-unknown", "no answer"), passed("lane", "-"))
+    doubt = (unknown("vpn", "tailscaled-gone", "no answer"), passed("lane", "-"))
     assert demanded(alive, doubt, 24.9) is None
     assert not renewable(alive, doubt[:1], STANDING)
-    assert demanded(alive, doubt, 25.0) == End("vpn-unknown", "no answer")
+    assert demanded(alive, doubt, 25.0) == End("tailscaled-gone", "no answer")
 
 
 @pytest.mark.requirement("F3")

@@ -23,7 +23,7 @@ from sightglass.observer import Observer
 from sightglass.refusal import Refusal
 from sightglass.store import Store
 from sightglass.verdict import Verdict
-from sightglass.viewers import Address, Viewer, entitled
+from sightglass.viewers import Viewer, entitled
 from sightglass.window import (
     Cut,
     Effect,
@@ -207,7 +207,7 @@ class Agent:
         elif isinstance(effect, Show):
             if self.live is not None:
                 self.live.show(effect.picture)
-                await self.live.tell(self._leased(), 0.0)
+                await self.live.tell(0.0)
         elif isinstance(effect, Cut):
             if self.live is not None:
                 await self.live.cut()
@@ -270,22 +270,19 @@ class Agent:
         standing = tuple(verdict for verdict in verdicts if verdict.guard in guards.STANDING)
         if not renewable(self.machine, standing, frozenset(guards.STANDING)):
             return
-        wanted = self._leased()
-        if not live.lease_due(wanted, window.renewed):
+        viewers, vpn = self.viewers(), self.observer.vpn()
+        if not live.lease_due(viewers, window.renewed):
             return
         try:
-            await live.lease(wanted)
+            await live.lease(viewers, vpn.peers if vpn else ())
         except ShutterError as error:
             await self._try(End("shutter-lost", str(error)))
         else:
             self.machine, _ = step(self.machine, Renewed(), clock.boottime())
 
-    def _leased(self) -> frozenset[Address]:
-        return frozenset(address for viewer in self.viewers() for address in viewer.addresses)
-
     def viewers(self) -> tuple[Viewer, ...]:
         """Who holds a lease now: nobody before `opened` is on disk."""
-        vpn, window = self.observer.vpn(), self.machine.window
-        if vpn is None or window is None or not admits(self.machine):
+        vpn, live = self.observer.vpn(), self.live
+        if vpn is None or live is None or not admits(self.machine):
             return ()
-        return entitled(vpn.peers, self.config.site, window.cameras, window.named)
+        return entitled(vpn.peers, live.needed)

@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in (("disable", "close, and refuse windows from now on"), ("enable", "allow windows again")):
         add(name, _switch, text).add_argument("--reason", required=True, help="5 to 200 characters")
         verbs.choices[name].set_defaults(switch=name)
+    verbs.choices["disable"].add_argument("--fleet", action="store_true", help="record that the whole fleet is told so")
     asked = add("guards", _guards, "what each guard says of opening now")
     asked.add_argument("--camera", action="append", default=[], dest="cameras", metavar="NAME")
     asked.add_argument("--purpose", choices=("alignment", "debug"), default="alignment")
@@ -188,7 +189,8 @@ def _close(arguments: argparse.Namespace) -> int:
 
 
 def _switch(arguments: argparse.Namespace) -> int:
-    status = _ask(arguments, "POST", f"/v1/{arguments.switch}", {"reason": arguments.reason})
+    body = {"reason": arguments.reason} | ({"fleet": True} if getattr(arguments, "fleet", False) else {})
+    status = _ask(arguments, "POST", f"/v1/{arguments.switch}", body)
     return _show(arguments, status, [f"{status['site']}: {status['state']}"])
 
 

@@ -16,6 +16,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 Port = Annotated[int, Field(ge=1024, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Topic = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^+#\x00-\x1f]+$")]
+Dotted = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}(\.[A-Za-z0-9_-]{1,32}){0,5}$")]
 States = Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]], Field(min_length=1, max_length=16)]
 
 
@@ -38,15 +39,30 @@ class Lane(_Model):
     """How the lane's publisher tells its state: the safe values per purpose and the greatest age of its heartbeat.
 
     `state_path`: the names that lead to the state in a JSON payload, joined by dots; without it the payload is the
-    state.
+    state. `retained`: whether a state that the broker kept counts (while the heartbeat is fresh). `state_max_age_s`:
+    for publishers that repeat their state. `fps_path` leads to the vision's frame rate in the heartbeat, which must not
+    stay under `fps_min`.
     """
 
     state_topic: Topic
-    state_path: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}(\.[A-Za-z0-9_-]{1,32}){0,5}$")] | None = None
+    state_path: Dotted | None = None
+    state_max_age_s: Seconds | None = None
+    retained: bool = True
     safe: States
     safe_debug: States
     heartbeat_topic: Topic
     heartbeat_max_age_s: Seconds = 5.0
+    fps_path: Dotted | None = None
+    fps_min: Annotated[float, Field(ge=0, le=1000)] = 0.0
+
+
+class Load(_Model):
+    """What a window may cost the site's own work: the broker's answer in ms, and how much of the last 10 s the tasks of
+    `unit` (the vision's) may have waited for a processor, in percent. Beyond it for 3 s ends the window."""
+
+    round_trip_ms: Annotated[float, Field(gt=0, le=60_000)] = 1000.0
+    unit: Annotated[str, Field(pattern=r"^[A-Za-z0-9:_.@-]{1,100}\.service$")] | None = None
+    pressure_percent: Annotated[float, Field(gt=0, le=100)] = 50.0
 
 
 class Mqtt(_Model):
@@ -62,6 +78,13 @@ class Tailscale(_Model):
     socket: Annotated[str, Field(pattern=r"^/[!-~]+$", max_length=100)] = "/run/tailscale/tailscaled.sock"
     interface: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,15}$")] = "tailscale0"
     capability: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9/_-]+$", max_length=200)]
+
+
+class Viewers(_Model):
+    """What the site demands of a viewer's device beyond the capability; `devices` are VPN node names, none: any."""
+
+    key_must_expire: bool = False
+    devices: Annotated[list[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]], Field(max_length=64)] = []
 
 
 class Ports(_Model):
@@ -86,13 +109,15 @@ class Ports(_Model):
 
 
 class LimitsConfig(_Model):
-    """Minutes of a window; how long one lives that nobody uses, and how long a lane must be safe again (seconds)."""
+    """Minutes of a window; and in seconds: how long one lives that nobody uses, how long a lane must be safe again, and
+    how long the VPN's control plane may be silent."""
 
     default_minutes: Annotated[int, Field(ge=1)] = 30
     max_minutes: Annotated[int, Field(ge=1, le=1440)] = 120
     nobody_joined_s: Seconds = 600.0
     last_viewer_gone_s: Seconds = 120.0
     lane_settle_s: Annotated[float, Field(ge=0, le=60)] = 2.0
+    control_silent_s: Annotated[float, Field(ge=30, le=3600)] = 600.0
 
     @model_validator(mode="after")
     def _ceiling(self) -> LimitsConfig:
@@ -131,10 +156,12 @@ class Config(_Model):
     lanes: Annotated[dict[Name, Lane], Field(min_length=1, max_length=16)]
     mqtt: Mqtt = Mqtt()
     tailscale: Tailscale
+    viewers: Viewers = Viewers()
     ports: Ports = Ports()
     limits: LimitsConfig = LimitsConfig()
     lease_s: Annotated[int, Field(ge=3, le=15)] = 15
     picture: Picture = Picture()
+    load: Load = Load()
 
     @field_validator("timezone")
     @classmethod

@@ -91,7 +91,7 @@ class Desk:
             raise Refusal("over-ceiling", f"minutes: at most {ceiling} at this site, not {minutes}", 422)
         if agent.machine.state is State.CLOSED and not agent.store.room():
             raise Refusal("no-room", "there is no room on the disk for a receipt", 507)
-        await agent.observer.refresh()
+        await asyncio.gather(agent.observer.refresh(), agent.observer.ask_broker())
         purpose, now = Purpose(request.purpose), clock.boottime()
         window = Window(
             id=f"w-{secrets.token_hex(6)}",
@@ -100,6 +100,7 @@ class Desk:
             purpose=purpose,
             minutes=minutes,
             named=frozenset(request.viewers),
+            privacy=request.privacy,
             began=now,
             deadline=now + 60 * minutes,
         )
@@ -140,10 +141,10 @@ class Desk:
         await agent.until(lambda: agent.machine.window is None)
         return self._view(agent.last or current)
 
-    async def disable(self, reason: str, caller: Caller) -> StatusView:
+    async def disable(self, reason: str, caller: Caller, *, fleet: bool) -> StatusView:
         """See `AgentPort.disable`."""
         agent = self._agent
-        await agent.submit(Disable(), {**_caller(caller), "reason": reason})
+        await agent.submit(Disable("fleet-off" if fleet else "disabled"), {**_caller(caller), "reason": reason})
         await agent.until(lambda: agent.machine.state is State.DISABLED)
         return await self.status()
 
@@ -156,13 +157,14 @@ class Desk:
         """See `AgentPort.status`."""
         agent = self._agent
         window, last = agent.machine.window, agent.last
+        switched = agent.observer.switched_off()
         recorded = next(reversed(self._known.values()), None)
         return StatusView(
             site=agent.config.site,
-            state=agent.machine.state.value,
+            state=State.DISABLED.value if switched and window is None else agent.machine.state.value,
             window=None if window is None else self._view(window),
             last=self._view(last) if last is not None and window is None else recorded,
-            disabled=agent.store.disabled(),
+            disabled=agent.store.disabled() or ({"reason": f"the switch {guards.SWITCH} is set"} if switched else None),
             version=version("sightglass"),
         )
 
@@ -172,7 +174,7 @@ class Desk:
         unknown = [camera for camera in cameras if camera not in agent.config.cameras]
         if unknown:
             raise Refusal("unknown-camera", f"cameras: {unknown[0]!r} is not configured here", 422)
-        await agent.observer.refresh()
+        await asyncio.gather(agent.observer.refresh(), agent.observer.ask_broker())
         subject = agent.live.subject if agent.live else _NOTHING
         asked = dataclasses.replace(subject, cameras=cameras or tuple(agent.config.cameras), purpose=Purpose(purpose))
         verdicts = guards.opening(agent.observer.facts(asked, disabled=agent.machine.disabled))
@@ -226,6 +228,7 @@ class Desk:
             else (),
             cause=window.cause,
             why=window.why,
+            privacy=window.privacy,
         )
         if not alive:
             self._remember(view)
@@ -275,4 +278,5 @@ def _recorded(window: str, event: dict[str, Any], cause: str | None, zone: str) 
         viewers=(),
         cause=cause,
         why=None,
+        privacy=str(data.get("privacy", "")),
     )

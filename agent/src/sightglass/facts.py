@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 
+from sightglass.payload import Unreadable
 from sightglass.viewers import Address, Peer
 
 
@@ -55,16 +57,32 @@ class Exposure:
 class Lane:
     """The lane's last state and how old its publisher's last heartbeat is (seconds); None = never seen.
 
-    `unreadable` says why what was seen is no state.
+    `trouble` says why the broker is not connected. `state_age_s` is None where the site does not ask for it.
     """
 
     name: str
     connected: bool
-    state: str | None
+    state: str | Unreadable | None
     heartbeat_age_s: float | None
     safe: frozenset[str]
     max_age_s: float
-    unreadable: str | None = None
+    trouble: str | None = None
+    state_age_s: float | None = None
+    state_max_age_s: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Strain:
+    """One figure of the site's own work: what, how much (None: not to be had), and the limit in words.
+
+    `since`: the boottime since which it has been beyond the limit, None while it is not; `at`: when it was seen.
+    """
+
+    what: str
+    seen: float | None
+    limit: str
+    since: float | None
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +98,10 @@ class Facts:
     """All that the guards look at, gathered once."""
 
     disabled: bool
+    switched_off: bool
     clock: Clock | None
     vpn: Vpn | None
     exposure: Exposure | None
     lanes: tuple[Lane, ...]
+    load: tuple[Strain, ...] = ()
+    contact_max_s: float = 600.0

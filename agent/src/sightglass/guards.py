@@ -12,16 +12,21 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from sightglass.facts import Facts, Lane, Listener
+from sightglass.payload import Unreadable
 from sightglass.verdict import Verdict, failed, passed, unknown
 
 Guard: TypeAlias = Callable[[Facts], Verdict]
 
-CONTACT_S = 600.0
-"""Without contact with the control plane for this long a removed viewer may still look entitled: no new window."""
+SWITCH = "/etc/sightglass/off"
+"""While this file is there, whatever is in it, windows are off: for hands, buttons and scripts at the site."""
+LOAD_S = 3.0
+"""How long a figure of the site's own work may be beyond its limit."""
 
 
 def enabled(facts: Facts) -> Verdict:
     """Nobody has disabled windows on this gateway."""
+    if facts.switched_off:
+        return failed("enabled", "switch", f"the switch at the gateway is set: {SWITCH} is there")
     if facts.disabled:
         return failed("enabled", "disabled", "windows are disabled on this gateway")
     return passed("enabled", "windows are enabled")
@@ -44,7 +49,7 @@ def vpn(facts: Facts) -> Verdict:
     """The stream can be confined to the VPN: a running tailscaled on a real TUN that opens nothing to others."""
     seen = facts.vpn
     if seen is None:
-        return unknown("vpn", "vpn-unknown", "tailscaled does not answer")
+        return unknown("vpn", "tailscaled-gone", "tailscaled does not answer")
     if seen.state != "Running":
         return failed("vpn", "vpn-down", f"tailscaled is not running the VPN (its state is {seen.state})")
     if not seen.tun:
@@ -55,7 +60,8 @@ def vpn(facts: Facts) -> Verdict:
         return failed("vpn", "vpn-down", "tailscaled reports no VPN address")
     missing = [str(address) for address in seen.own if address not in seen.present]
     if missing:
-        return failed("vpn", "vpn-down", f"the VPN address {missing[0]} is not on the VPN interface")
+        # The kernel takes the addresses away with the TUN, and that lives as long as tailscaled does.
+        return failed("vpn", "tailscaled-gone", f"the VPN address {missing[0]} is not on the VPN interface")
     if seen.serves:
         return failed("vpn", "not-vpn-only", f"tailscaled publishes {seen.serves[0]} (serve or Funnel): switch it off")
     if seen.advertised_routes:
@@ -68,11 +74,11 @@ def vpn(facts: Facts) -> Verdict:
 
 
 def contact(facts: Facts) -> Verdict:
-    """The control plane was heard of lately; an open window keeps its deadline without it."""
+    """The control plane was heard of lately: without it nobody learns who may not watch any more."""
     if facts.vpn is None or facts.vpn.contact_age_s is None:
         return unknown("contact", "control-unknown", "nothing was heard of the VPN's control plane yet")
     age = facts.vpn.contact_age_s
-    if age > CONTACT_S:
+    if age > facts.contact_max_s:
         return failed("contact", "control-silent", f"the VPN's control plane has been silent for {age:.0f} s")
     return passed("contact", f"the VPN's control plane was heard of {age:.0f} s ago")
 
@@ -97,7 +103,8 @@ def exposure(facts: Facts) -> Verdict:
 def lane(seen: Lane) -> Verdict:
     """The lane is safe, from fresh data: a retained state counts while its publisher's heartbeat is fresh."""
     if not seen.connected:
-        return unknown("lane", "lane-unknown", f"{seen.name}: the MQTT broker is not connected")
+        why = "" if seen.trouble is None else f": {seen.trouble}"
+        return unknown("lane", "lane-unknown", f"{seen.name}: the MQTT broker is not connected{why}")
     if seen.heartbeat_age_s is None:
         return unknown("lane", "lane-unknown", f"{seen.name}: no heartbeat of its publisher was seen yet")
     if seen.heartbeat_age_s > seen.max_age_s:
@@ -106,13 +113,27 @@ def lane(seen: Lane) -> Verdict:
             "lane-unknown",
             f"{seen.name}: the last heartbeat is {seen.heartbeat_age_s:.0f} s old (at most {seen.max_age_s:.0f} s)",
         )
-    if seen.unreadable is not None:
-        return unknown("lane", "lane-unknown", f"{seen.name}: {seen.unreadable}")
+    if isinstance(seen.state, Unreadable):
+        return unknown("lane", "lane-unknown", f"{seen.name}: {seen.state}")
     if seen.state is None:
         return unknown("lane", "lane-unknown", f"{seen.name}: its state was never published")
+    if seen.state_age_s is not None and seen.state_age_s > seen.state_max_age_s:
+        why = f"its state is {seen.state_age_s:.0f} s old (at most {seen.state_max_age_s:.0f} s)"
+        return unknown("lane", "lane-unknown", f"{seen.name}: {why}")
     if seen.state not in seen.safe:
         return failed("lane", "lane", f"{seen.name} is {seen.state!r}, safe is {' or '.join(sorted(seen.safe))}")
     return passed("lane", f"{seen.name} is {seen.state!r}")
+
+
+def load(facts: Facts) -> Verdict:
+    """The site's own work goes on as the site demands: the picture is the guest."""
+    for strain in facts.load:
+        if strain.seen is None:
+            return unknown("load", "load-unknown", f"{strain.what} is not known")
+        if strain.since is not None and strain.at >= strain.since + LOAD_S:
+            lasting = f"for {strain.at - strain.since:.0f} s, the site demands {strain.limit}"
+            return failed("load", "load", f"{strain.what} has been beyond its limit {lasting}; it is {strain.seen:g}")
+    return passed("load", "; ".join(f"{strain.what} is {strain.seen:g}" for strain in facts.load) or "no limit is set")
 
 
 def _reachable(listener: Listener) -> bool:
@@ -124,10 +145,10 @@ def _name(listener: Listener) -> str:
     return f"{listener.protocol} {where}:{listener.port} (uid {listener.uid})"
 
 
-STANDING: Mapping[str, Guard] = MappingProxyType({"enabled": enabled, "vpn": vpn, "exposure": exposure})
-OPENING: Mapping[str, Guard] = MappingProxyType(
-    {"enabled": enabled, "time": time, "vpn": vpn, "contact": contact, "exposure": exposure}
+STANDING: Mapping[str, Guard] = MappingProxyType(
+    {"enabled": enabled, "vpn": vpn, "contact": contact, "exposure": exposure, "load": load}
 )
+OPENING: Mapping[str, Guard] = MappingProxyType({**STANDING, "time": time})
 
 
 def standing(facts: Facts) -> tuple[Verdict, ...]:

@@ -6,7 +6,7 @@ import hmac
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -14,12 +14,16 @@ from sightglass.adapters import clock
 from sightglass.adapters.hook import Ask
 from sightglass.adapters.tailnet import Tailnet, TailnetError
 from sightglass.observer import POLL_S
-from sightglass.viewers import Address, Peer, refusal
+from sightglass.viewers import Address, Needed, Peer, refusal
 from sightglass.window import Machine, admits
 
 log = logging.getLogger(__name__)
 
 _WAYS = {"rtsp": "player", "webrtc": "page"}
+AWAY_S = 2.0
+"""A viewer without a connection for so long has left; who is back earlier was never away on the record."""
+MOST_VISITS = 200
+"""Of one node in one window; a client that comes and goes in a loop must not fill the disk."""
 MOST_REFUSALS = 50
 """Refusals recorded in one window; one line a node and reason, so that a client that retries fills no disk."""
 _MOST_KNOWN = 50
@@ -29,20 +33,29 @@ RecordFn = Callable[[str, dict[str, Any], dict[str, Any] | None], None]
 
 
 @dataclass(slots=True)
-class Watching:
-    """A viewer that was let in. `before` are the bytes sent to them until then, `misses` counts the looks at the socket
-    table without a connection of theirs."""
+class Visit:
+    """A viewer that was let in. `away` is the boottime since which no connection of theirs was seen."""
 
     peer: Peer
-    before: int
-    misses: int = 0
+    away: float | None = None
+
+
+@dataclass(slots=True)
+class Node:
+    """What was recorded of one node in this window: its visits so far, and the bytes of those that are over."""
+
+    visits: int = 0
+    sent: int = 0
 
 
 @dataclass(slots=True)
 class Joins:
-    """The joins of one window. The secrets are those of feed and console, new for each window."""
+    """The joins of one window. The secrets are those of feed and console, new for each window.
 
-    site: str
+    `unwritten` says why a record could not be written, once that has happened: no room, no window.
+    """
+
+    needed: Needed
     own: tuple[Address, ...]
     feed_secret: str
     console_secret: str
@@ -51,14 +64,15 @@ class Joins:
     record: RecordFn
     key_frame: Callable[[str], None]
     sent: Callable[[], Mapping[Address, int]]
-    watching: dict[str, Watching] = field(default_factory=dict)
+    watching: dict[str, Visit] = field(default_factory=dict)
+    unwritten: str | None = None
     refused: set[tuple[str, str]] = field(default_factory=set)
+    _nodes: dict[str, Node] = field(default_factory=dict)
     _known: dict[Address, tuple[float, Peer | None]] = field(default_factory=dict)
 
     async def decide(self, ask: Ask) -> bool:
         """MediaMTX asks; anything that is not exactly a publish of the feed or a read of an entitled viewer is a no."""
-        window = self.machine().window
-        if window is None or ask.camera not in window.cameras:
+        if self.machine().window is None or ask.camera not in self.needed.cameras:
             return False
         if ask.action == "publish":
             return ask.protocol == "rtsp" and ask.user == "feed" and _same(ask.password, self.feed_secret)
@@ -72,14 +86,19 @@ class Joins:
             return False
         if peer is None:
             return False
-        why = refusal(peer, self.site, window.cameras, window.named)
+        why = refusal(peer, self.needed)
         # Asked again after the wait for tailscaled: a window that has ended meanwhile lets nobody in.
-        if why is None and admits(self.machine()) and self.machine().window is not None:
-            self._join(peer, _WAYS[ask.protocol])
-            self.key_frame(ask.camera)
-            return True
-        self._refuse(peer, why or "the window has ended")
-        return False
+        if why is None and not admits(self.machine()):
+            why = "the window has ended"
+        if why is None and self._nodes.get(peer.node, Node()).visits >= MOST_VISITS and peer.node not in self.watching:
+            why = f"the node has joined {MOST_VISITS} times in this window"
+        if why is not None:
+            self._refuse(peer, why)
+            return False
+        if not self._join(peer, _WAYS[ask.protocol]):
+            return False
+        self.key_frame(ask.camera)
+        return True
 
     async def _peer(self, viewer: Address) -> Peer | None:
         # A viewer that asks in a loop (2 500 times in 6 s were seen) must not take half a core from the parking. What
@@ -91,57 +110,88 @@ class Joins:
             known = self._known[viewer] = (clock.boottime(), await self.tailnet.whois(viewer))
         return known[1]
 
-    def look(self, connected: frozenset[Address]) -> bool:
-        """Match the let-in viewers with who is connected; returns whether anybody watches. Two misses are a leave."""
-        for node, watching in list(self.watching.items()):
-            if not connected.isdisjoint(watching.peer.addresses):
-                watching.misses = 0
-                continue
-            watching.misses += 1
-            if watching.misses > 2:
-                del self.watching[node]
-                self.record("left", {"bytes": self._bytes(watching)}, _person(watching.peer))
-        return bool(self.watching)
+    def look(self, connected: frozenset[Address], now: float, counted: float) -> bool:
+        """Match the let-in viewers with who is connected; returns whether anybody watches.
 
-    def end(self) -> None:
+        `now` and `counted`, the time of the last count of bytes, are boottimes: a visit ends on the record when its
+        bytes have been counted after it was over.
+        """
+        for node, visit in list(self.watching.items()):
+            if not connected.isdisjoint(visit.peer.addresses):
+                visit.away = None
+                continue
+            visit.away = now if visit.away is None else visit.away
+            if now >= visit.away + AWAY_S and counted >= visit.away:
+                self._leave(node, {})
+        return any(visit.away is None for visit in self.watching.values())
+
+    def depart(self, node: str, why: str) -> None:
+        """A viewer of this node was cut: it may not watch any more."""
+        if node in self.watching:
+            self._leave(node, {"cut": True, "why": why})
+
+    def end(self, why: str) -> None:
         """The window is over: whoever still watched has left."""
-        for watching in self.watching.values():
-            self.record("left", {"cut": True, "bytes": self._bytes(watching)}, _person(watching.peer))
-        self.watching.clear()
+        for node in list(self.watching):
+            self._leave(node, {"cut": True, "why": why})
 
     def _viewer(self, ask: Ask) -> Address | None:
         """Whose picture it will be: a player's own address, or the one that the console says. None: nobody's."""
         if ask.protocol == "rtsp":
-            return ip_address(ask.address)
+            return _address(ask.address)
         named = parse_qs(ask.query, max_num_fields=4).get("viewer", [])
         believed = ask.user == "console" and _same(ask.password, self.console_secret)
-        if ask.protocol != "webrtc" or not believed or len(named) != 1 or ip_address(ask.address) not in self.own:
+        if ask.protocol != "webrtc" or not believed or len(named) != 1 or _address(ask.address) not in self.own:
             return None
-        return ip_address(named[0])
+        return _address(named[0])
 
-    def _join(self, peer: Peer, by: str) -> None:
-        watching = self.watching.get(peer.node)
-        if watching is None:
-            self.record("joined", {"by": by}, _person(peer))  # on disk before the first byte
-        self.watching[peer.node] = Watching(peer, self._total(peer) if watching is None else watching.before)
+    def _join(self, peer: Peer, by: str) -> bool:
+        visit = self.watching.get(peer.node)
+        if visit is not None:
+            visit.peer, visit.away = peer, None
+            return True
+        if not self._write("joined", {"by": by}, peer):  # on disk before the first byte
+            return False
+        node = self._nodes.setdefault(peer.node, Node(sent=self._total(peer)))
+        node.visits += 1
+        self.watching[peer.node] = Visit(peer)
+        return True
+
+    def _leave(self, name: str, data: dict[str, Any]) -> None:
+        peer, node = self.watching.pop(name).peer, self._nodes[name]
+        total = self._total(peer)
+        self._write("left", {**data, "bytes": total - node.sent}, peer)
+        node.sent = total
 
     def _total(self, peer: Peer) -> int:
         sent = self.sent()
         return sum(sent.get(address, 0) for address in peer.addresses)
 
-    def _bytes(self, watching: Watching) -> int:
-        return self._total(watching.peer) - watching.before
+    def _write(self, event: str, data: dict[str, Any], peer: Peer) -> bool:
+        try:
+            self.record(event, data, _person(peer))
+        except OSError as error:
+            self.unwritten = str(error)
+        return self.unwritten is None
 
     def _refuse(self, peer: Peer, why: str) -> None:
         key = (peer.node, why)
         if key in self.refused or len(self.refused) >= MOST_REFUSALS:
             return
         self.refused.add(key)
-        self.record("refused", {"what": "join", "why": why}, _person(peer))
+        self._write("refused", {"what": "join", "why": why}, peer)
 
 
 def _same(given: str, secret: str) -> bool:
-    return hmac.compare_digest(given.encode(), secret.encode())
+    # JSON can hold half a surrogate pair, which has no UTF-8.
+    return hmac.compare_digest(given.encode(errors="surrogatepass"), secret.encode())
+
+
+def _address(text: str) -> Address:
+    address = ip_address(text)
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        raise ValueError(f"an address with a zone is no VPN address: {text!r}")
+    return address
 
 
 def _person(peer: Peer) -> dict[str, Any]:

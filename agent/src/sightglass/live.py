@@ -22,7 +22,7 @@ from sightglass.config import Config
 from sightglass.facts import Listener
 from sightglass.joins import Joins, RecordFn
 from sightglass.observer import Observer, Subject
-from sightglass.viewers import Address
+from sightglass.viewers import Address, Needed, NodeRules, Peer, Viewer, departure
 from sightglass.window import End, Machine, State, Window
 
 SERVER_CONFIG = "mediamtx.yml"
@@ -96,8 +96,10 @@ class Live:
             }
         )
         self.subject = Subject(window.cameras, window.purpose, allowed, mediamtx.config_hash(self._text))
+        rules = NodeRules(parts.config.viewers.key_must_expire, frozenset(parts.config.viewers.devices))
+        self.needed = Needed(parts.config.site, window.cameras, window.privacy, window.named, rules)
         self.joins = Joins(
-            parts.config.site,
+            self.needed,
             vpn.own,
             secrets.token_urlsafe(24),
             secrets.token_urlsafe(24),
@@ -110,9 +112,11 @@ class Live:
         self._hook = Hook(self._path, self.joins.decide)
         self._began = clock.boottime()
         self._shutter: Shutter | None = None
-        self._leased: frozenset[Address] = frozenset()
+        self._viewers: tuple[Viewer, ...] = ()
+        self._gone: dict[Address, str] = {}
+        self._counted = 0.0
         self._over = asyncio.Event()
-        self._poller: asyncio.Task[None] | None = None
+        self._watchers: tuple[asyncio.Task[None], ...] = ()
         self._lost: str | None = None
         self._blank_by: float | None = None
         self._blank_seq = 0
@@ -126,17 +130,20 @@ class Live:
         await self._hook.start(parts.config.ports.hook)
         parts.feed.offer(self._feed_job())
         parts.console.offer(self._console_job())
-        self._poller = asyncio.create_task(parts.observer.poll(self._over), name="vpn")
+        self._watchers = (
+            asyncio.create_task(parts.observer.poll(self._over), name="vpn"),
+            asyncio.create_task(parts.observer.watch_broker(self._over), name="broker"),
+        )
         try:
             self._shutter = await Shutter.connect(parts.shutter_socket, self._shutter_lost)
             # The publisher's own lease comes with the first renewal; without it not even the feed gets in.
-            await self.lease(frozenset())
+            await self.lease((), ())
         except ShutterError as error:
             raise OSError(f"the shutter did not start: {error}") from error
 
     async def cut(self) -> None:
         """Tell the pages, close the shutter, then the rest. Raises nothing: the cut is what must not fail."""
-        await self.tell(self._leased, FAREWELL_S)
+        await self.tell(FAREWELL_S)
         began = clock.boottime()
         if self._shutter is not None:
             self.cut_ms = await self._shutter.close()
@@ -146,36 +153,47 @@ class Live:
         self._parts.console.withdraw()
         await self._hook.stop()
         self._over.set()
-        with contextlib.suppress(OSError):
-            self.joins.end()
+        window = self._machine().window or self._window
+        self.joins.end(window.cause or "closed")
         with contextlib.suppress(OSError):
             self._parts.server_config.unlink()
 
-    async def lease(self, wanted: frozenset[Address]) -> None:
-        """Let exactly these addresses through for a lease; who is left out hears it first. Raises ShutterError."""
+    async def lease(self, viewers: tuple[Viewer, ...], peers: tuple[Peer, ...]) -> None:
+        """Let exactly these viewers through for a lease; who is left out hears it first. Raises ShutterError.
+
+        `peers` are all in the VPN: they tell why somebody is left out.
+        """
         if self._shutter is None:
             raise ShutterError("not connected")
-        await self.tell(wanted, FAREWELL_S if self._leased - wanted else 0.0)
+        staying = {viewer.node for viewer in viewers}
+        leaving = {viewer: departure(viewer.node, peers) for viewer in self._viewers if viewer.node not in staying}
+        wanted, before = _addresses(viewers), _addresses(self._viewers)
+        self._gone |= {address: why for viewer, why in leaving.items() for address in viewer.addresses}
+        self._gone = {address: why for address, why in self._gone.items() if address not in wanted}
+        self._viewers = viewers
+        await self.tell(FAREWELL_S if before - wanted else 0.0)
         # Never beyond the deadline: an agent that stands still then shows nothing after it. Whole seconds, 1 at least.
         left = math.ceil(self._window.deadline - clock.boottime())
         await self._shutter.renew(self.own, sorted(wanted, key=str), max(1, min(self._parts.config.lease_s, left)))
-        self._leased = wanted
+        self._counted = clock.boottime()
+        for viewer, why in leaving.items():
+            self.joins.depart(viewer.node, why)
 
-    async def tell(self, viewers: frozenset[Address], wait_s: float) -> None:
-        """Tell the pages of these viewers how the window is; waits at most `wait_s` until they have it."""
+    async def tell(self, wait_s: float) -> None:
+        """Tell the pages how the window is, and who may watch; waits at most `wait_s` until they have it."""
         machine = self._machine()
         window = machine.window or self._window
         state = _SHOWN.get(machine.state, "ended")
         if machine.state is not State.OPENING:
-            news = News(state, window.cause, window.why, viewers)
+            news = News(state, window.cause, window.why, _addresses(self._viewers), dict(self._gone))
             await self._parts.console.tell(news, max(0.0, window.deadline - clock.boottime()), wait_s)
 
-    def lease_due(self, wanted: frozenset[Address], renewed: float | None) -> bool:
+    def lease_due(self, viewers: tuple[Viewer, ...], renewed: float | None) -> bool:
         """Whether a renewal is wanted now: somebody came or went, or a fifth of the lease is over."""
         if self._shutter is None:
             return False
         due = renewed is None or clock.boottime() >= renewed + self._parts.config.lease_s / 5
-        return due or wanted != self._leased
+        return due or _addresses(viewers) != _addresses(self._viewers)
 
     def show(self, picture: bool) -> None:
         """Order the picture, or the blank slate, which has to be confirmed within BLANK_S."""
@@ -194,7 +212,9 @@ class Live:
         return None
 
     async def lost(self, state: State) -> End | None:
-        """The end of a window that has lost a part."""
+        """The end of a window that has lost a part, or the room for its record."""
+        if self.joins.unwritten is not None:
+            return End("no-room", self.joins.unwritten)
         noticed = self._lost or self._lost_part(state)
         if noticed is None:
             return None
@@ -204,6 +224,11 @@ class Live:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._shutter.ended.wait(), 0.1)
         what = self._lost or noticed
+        # Without its address the feed cannot publish and ends; seen once in some twenty stops of tailscaled before
+        # tailscaled's own silence was noticed.
+        missing = set(self.own) - set(self._parts.tailnet.present())
+        if missing and what != "shutter-lost":
+            return End("tailscaled-gone", f"the VPN address {min(missing, key=str)} is gone, and {_LOST[what]}")
         return End(what, _LOST[what])
 
     def moved(self) -> End | None:
@@ -216,12 +241,13 @@ class Live:
     def watched(self) -> bool:
         """Whether anybody watches now, with a player or a page."""
         players = {address for port, address in self._parts.observer.connected if port == self._parts.config.ports.rtsp}
-        return self.joins.look(self._parts.console.watching | players)
+        pages = self._parts.console.watching or frozenset()
+        return self.joins.look(pages | players, clock.boottime(), self._counted)
 
     def published(self) -> bool:
         """Whether every camera has a picture, and the page can be asked for."""
         report = self._parts.feed.report
-        if report is None or not self._parts.console.connected or set(report.cameras) != set(self.subject.cameras):
+        if report is None or self._parts.console.watching is None or set(report.cameras) != set(self.subject.cameras):
             return False
         late = clock.boottime() >= self._began + LIVE_S
         return all(seen.published > 0 and (late or seen.state == "live") for seen in report.cameras.values())
@@ -287,3 +313,7 @@ class Live:
             "cameras": cameras,
             "show": True,
         }
+
+
+def _addresses(viewers: tuple[Viewer, ...]) -> frozenset[Address]:
+    return frozenset(address for viewer in viewers for address in viewer.addresses)

@@ -16,6 +16,7 @@ from sightglass.adapters import clock
 from sightglass.adapters.console import ConsoleChannel
 from sightglass.adapters.feed import FeedChannel
 from sightglass.adapters.listen import listen_fds
+from sightglass.adapters.load import LoadWatch
 from sightglass.adapters.mqtt import LaneListener
 from sightglass.adapters.tailnet import Tailnet
 from sightglass.agent import Agent
@@ -72,17 +73,18 @@ async def run(config: Config) -> None:
     tailnet = Tailnet(config.tailscale.socket, config.tailscale.interface, config.tailscale.capability)
     # The loop does not exist yet when its parts are made; each of them only needs to wake it.
     awake = asyncio.Event()
+    load_watch = LoadWatch(config, clock.boottime)
     lanes = LaneListener(
         config.mqtt.host,
         config.mqtt.port,
-        {lane.state_topic for lane in config.lanes.values()},
-        {lane.heartbeat_topic for lane in config.lanes.values()},
+        config.lanes,
         clock.boottime,
         awake.set,
+        load_watch.rate,
     )
     feed = FeedChannel(users["feed"], awake.set)
     console = ConsoleChannel(users["console"], awake.set)
-    observer = Observer(config, tailnet, lanes, frozenset(users.values()), RUN / SERVER_CONFIG, awake.set)
+    observer = Observer(config, tailnet, lanes, load_watch, frozenset(users.values()), RUN / SERVER_CONFIG, awake.set)
     observer.floor = store.newest()
     parts = Parts(config, observer, tailnet, feed, console, users, RUN, SHUTTER_SOCKET)
     agent = Agent(parts, store, changed=awake)

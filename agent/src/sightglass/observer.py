@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sightglass import payload
 from sightglass.adapters import clock, sockets
+from sightglass.adapters.load import LoadWatch
 from sightglass.adapters.mqtt import LaneListener
 from sightglass.adapters.tailnet import Tailnet, TailnetError
 from sightglass.config import Config
 from sightglass.facts import Clock, Exposure, Facts, Lane, Listener, Vpn
+from sightglass.guards import SWITCH
 from sightglass.mediamtx import config_hash
 from sightglass.viewers import Address
 from sightglass.window import Purpose
@@ -24,6 +26,10 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.25
 """How often tailscaled is asked during a window: removed capabilities are seen at most this much later."""
+BROKER_S = 1.0
+"""How often the broker's answer is measured during a window."""
+ANSWER_S = 2.0
+"""How long that waits for the answer."""
 FRESH_S = 2.0
 """An older answer is no answer: the guard says unknown."""
 
@@ -46,11 +52,12 @@ class Observer:
         config: Config,
         tailnet: Tailnet,
         lanes: LaneListener,
+        load: LoadWatch,
         users: frozenset[int],
         server_config: Path,
         changed: Callable[[], None],
     ) -> None:
-        self._config, self._tailnet, self._lanes = config, tailnet, lanes
+        self._config, self._tailnet, self._lanes, self._load = config, tailnet, lanes, load
         self._users, self._server_config, self._changed = users, server_config, changed
         self._vpn: tuple[float, Vpn] | None = None
         self.connected: frozenset[tuple[int, Address]] = frozenset()
@@ -68,6 +75,17 @@ class Observer:
         before, self._vpn = self.vpn(), (clock.boottime(), vpn)
         if before is None or before.peers != vpn.peers or before.own != vpn.own:
             self._changed()
+
+    async def ask_broker(self) -> None:
+        """Measure the broker's answer once."""
+        self._load.round_trip(await self._lanes.round_trip(ANSWER_S))
+
+    async def watch_broker(self, over: asyncio.Event) -> None:
+        """Measure it until it is over: apart from `poll`, for a broker that hangs must not hide who may watch."""
+        while not over.is_set():
+            await self.ask_broker()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), BROKER_S)
 
     async def poll(self, over: asyncio.Event) -> None:
         """Ask until it is over. Never cancelled: a read that is cancelled while its answer arrives makes the library
@@ -87,11 +105,18 @@ class Observer:
         """All facts as they are known now."""
         return Facts(
             disabled=disabled,
+            switched_off=self.switched_off(),
             clock=Clock(clock.wall(), self.floor) if self.floor else None,
             vpn=self.vpn(),
             exposure=self._exposure(subject),
             lanes=tuple(self._lane(name, subject.purpose) for name in self._lane_names(subject.cameras)),
+            load=self._load.strains(),
+            contact_max_s=self._config.limits.control_silent_s,
         )
+
+    def switched_off(self) -> bool:
+        """Whether the switch at the gateway is set."""
+        return _there(Path(SWITCH))
 
     def left_listening(self) -> frozenset[Listener]:
         """Listeners of the window's own users. Raises OSError or ValueError when the tables cannot be read."""
@@ -116,23 +141,31 @@ class Observer:
         return sorted({self._config.cameras[camera].lane for camera in cameras})
 
     def _lane(self, name: str, purpose: Purpose) -> Lane:
-        lane, heard = self._config.lanes[name], self._lanes.lanes
-        beat = heard.heartbeats.get(lane.heartbeat_topic)
-        sent, state, unreadable = heard.states.get(lane.state_topic), None, None
-        if sent is not None:
-            try:
-                state = payload.state(sent, lane.state_path)
-            except payload.Unreadable as error:
-                unreadable = str(error)
+        lane, heard, now = self._config.lanes[name], self._lanes.lanes, clock.boottime()
+        beat, said = heard.heartbeats.get(name), heard.states.get(name)
+        if said is not None and said.retained and not lane.retained:
+            said = None
         return Lane(
             name=name,
             connected=heard.connected,
-            state=state,
-            heartbeat_age_s=None if beat is None else clock.boottime() - beat,
+            state=None if said is None else said.state,
+            heartbeat_age_s=None if beat is None else now - beat,
             safe=frozenset(lane.safe_debug if purpose is Purpose.DEBUG else lane.safe),
             max_age_s=lane.heartbeat_max_age_s,
-            unreadable=unreadable,
+            trouble=heard.trouble,
+            state_age_s=None if said is None or lane.state_max_age_s is None else now - said.at,
+            state_max_age_s=math.inf if lane.state_max_age_s is None else lane.state_max_age_s,
         )
+
+
+def _there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # nobody can tell, so it is off
+    return True
 
 
 def _hash(path: Path) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 MOST_BYTES = 1024
@@ -30,6 +31,15 @@ def state(sent: bytes, path: str | None) -> str:
     except UnicodeDecodeError:
         raise Unreadable("its published state is no UTF-8 text") from None
     return _short(text.strip() if path is None else _value(text, path))
+
+
+def number(sent: bytes, path: str) -> float | None:
+    """The number at `path` in a JSON object, or None, whatever was sent."""
+    try:
+        found = float(state(sent, path))
+    except (Unreadable, ValueError):
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _value(text: str, path: str) -> str:

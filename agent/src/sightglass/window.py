@@ -61,6 +61,7 @@ class Window:
     purpose: Purpose
     minutes: int
     named: frozenset[str]
+    privacy: str
     began: float
     deadline: float
     opened: float | None = None
@@ -138,7 +139,9 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Disable:
-    """Nobody may open a window from now on."""
+    """Nobody may open a window from now on. `cause`: `disabled`, or `fleet-off` when it is said to the whole fleet."""
+
+    cause: str = "disabled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +202,13 @@ def _open(machine: Machine, event: Any, now: float) -> Step:
         raise Refusal("deadline", "minutes: the deadline must lie ahead", 422)
     opening = dataclasses.replace(machine, state=State.OPENING, window=window)
     return opening, (
-        Record("opening", {"cameras": list(window.cameras), "purpose": window.purpose.value}),
+        Record("opening", _asked(window)),
         Start(window),
     )
+
+
+def _asked(window: Window) -> dict[str, Any]:
+    return {"cameras": list(window.cameras), "purpose": window.purpose.value, "privacy": window.privacy}
 
 
 def _ready(machine: Machine, _event: Any, now: float) -> Step:
@@ -252,15 +259,16 @@ def _gone(machine: Machine, _event: Any, _now: float) -> Step:
     return dataclasses.replace(machine, state=state, window=None), effects
 
 
-def _disable_idle(machine: Machine, _event: Any, _now: float) -> Step:
+def _disable_idle(machine: Machine, event: Any, _now: float) -> Step:
     disabled = dataclasses.replace(machine, state=State.DISABLED, disabled=True)
-    return disabled, (KeepDisabled(True), Record("disabled"))
+    return disabled, (KeepDisabled(True), Record("disabled", {"cause": event.cause}))
 
 
-def _disable_window(machine: Machine, _event: Any, now: float) -> Step:
+def _disable_window(machine: Machine, event: Any, now: float) -> Step:
     # The mark before any record: on a full disk it is the one that must get a chance.
-    closing, (cut, *records) = _end(machine, End("disabled"), now)
-    return dataclasses.replace(closing, disabled=True), (cut, KeepDisabled(True), *records, Record("disabled"))
+    closing, (cut, *records) = _end(machine, End(event.cause), now)
+    disabled = Record("disabled", {"cause": event.cause})
+    return dataclasses.replace(closing, disabled=True), (cut, KeepDisabled(True), *records, disabled)
 
 
 def _disable_again(machine: Machine, _event: Any, _now: float) -> Step:
@@ -268,8 +276,8 @@ def _disable_again(machine: Machine, _event: Any, _now: float) -> Step:
     return machine, (KeepDisabled(True),)
 
 
-def _disable_closing(machine: Machine, _event: Any, _now: float) -> Step:
-    return dataclasses.replace(machine, disabled=True), (KeepDisabled(True), Record("disabled"))
+def _disable_closing(machine: Machine, event: Any, _now: float) -> Step:
+    return dataclasses.replace(machine, disabled=True), (KeepDisabled(True), Record("disabled", {"cause": event.cause}))
 
 
 def _enable(machine: Machine, _event: Any, _now: float) -> Step:

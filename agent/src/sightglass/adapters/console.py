@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
@@ -15,28 +15,33 @@ from sightglass.viewers import Address
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What pages shall show: `open|suspended|ended` with cause and reason, and who may see it."""
+    """What pages shall show: `open|suspended|ended` with cause and reason, and who may see it.
+
+    `gone`: why those who may not any more were cut (causes.DEPARTURES).
+    """
 
     state: str
     cause: str | None
     why: str | None
     viewers: frozenset[Address]
+    gone: Mapping[Address, str] = field(default_factory=dict)
 
 
 class ConsoleChannel(Channel):
-    """`watching` are the addresses that have a page open, by the console's word."""
+    """`watching` are the addresses that have a page open, by the console's word, None before its first: with that it
+    says that it listens."""
 
     def __init__(self, uid: int, changed: Callable[[], None]) -> None:
         super().__init__("console", uid, changed)
         self._seq = 0
         self._said: News | None = None
         self._confirmed = asyncio.Event()
-        self.watching: frozenset[Address] = frozenset()
+        self.watching: frozenset[Address] | None = None
 
     def offer(self, job: dict[str, Any]) -> None:
         """From now on a console that connects gets this job."""
         super().offer(job)
-        self._said, self.watching = None, frozenset()
+        self._said, self.watching = None, None
 
     def heard(self, message: Any) -> None:
         """What is open, or that every page has been told something."""
@@ -61,6 +66,7 @@ class ConsoleChannel(Channel):
                 "why": None if news.why is None else news.why[:500],
                 "remaining_s": remaining_s,
                 "viewers": sorted(map(str, news.viewers)),
+                "gone": {str(address): cause for address, cause in news.gone.items()},
             }
         )
         with contextlib.suppress(TimeoutError):

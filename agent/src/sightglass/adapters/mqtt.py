@@ -1,4 +1,4 @@
-"""The lane as its publisher tells it over MQTT: the last state of each topic and the last heartbeat.
+"""The lanes as their publishers tell them over MQTT: the last state of each, and the last heartbeat.
 
 Only ever a listener: nothing is published, and no message is a command.
 """
@@ -7,28 +7,51 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import aiomqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
-from sightglass.payload import MOST_BYTES
+from sightglass import payload
+from sightglass.config import Lane
+from sightglass.payload import Unreadable
 
 log = logging.getLogger(__name__)
 
+MOST_MESSAGES = 200
+"""A second, of all lanes. Who sends more is no lane; the connection is given up for a while, and nothing is known."""
+MOST_PACKET = 65_536
+"""Bytes that the broker may send at once, by MQTT 5's own rule: a payload may have 256 MB, and the agent has not."""
+_NOTHING = "sightglass/nothing"
+"""A topic to unsubscribe from: the broker's answer to that has no effect but its own time."""
+STEADY_S = 15.0
+"""A connection that lasted so long was one: the next loss is a new one, and is logged."""
 _BACK_OFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A lane's last state: its text, or why it is none; when it came (boottime), and whether the broker had kept it."""
+
+    state: str | Unreadable
+    at: float
+    retained: bool
 
 
 @dataclass(slots=True)
 class Lanes:
-    """What the broker has told since it was last connected, as it was sent. A lost connection forgets everything.
+    """What the broker has told since it was last connected, by lane. A lost connection forgets everything.
 
-    A state is a byte longer than any that can be read when it was longer still.
+    `heartbeats` are boottimes; `trouble` says why there is no connection.
     """
 
     connected: bool = False
-    states: dict[str, bytes] = field(default_factory=dict)
+    trouble: str | None = None
+    states: dict[str, Said] = field(default_factory=dict)
     heartbeats: dict[str, float] = field(default_factory=dict)
 
     def forget(self) -> None:
@@ -38,58 +61,143 @@ class Lanes:
         self.heartbeats.clear()
 
 
+class Flood(Exception):  # noqa: N818 - the broker's doing, not a fault of this program
+    """More messages than any lane sends."""
+
+
 class LaneListener:
-    """Keeps `lanes` up to date; `changed` is called after each change of a state and of the connection."""
+    """Keeps `lanes` up to date; `changed` is called after each change of a state and of the connection.
+
+    `rate` gets the frame rate that a lane's heartbeat carries, None when it carries none, where the site named a floor.
+    """
 
     def __init__(
         self,
         host: str,
         port: int,
-        state_topics: Iterable[str],
-        heartbeat_topics: Iterable[str],
+        lanes: Mapping[str, Lane],
         now: Callable[[], float],
         changed: Callable[[], None],
+        rate: Callable[[str, float | None], None],
     ) -> None:
         self.lanes = Lanes()
-        self._host, self._port = host, port
-        self._states, self._heartbeats = frozenset(state_topics), frozenset(heartbeat_topics)
-        self._now, self._changed = now, changed
+        self._host, self._port, self._config = host, port, lanes
+        self._now, self._changed, self._rate = now, changed, rate
+        self._client: aiomqtt.Client | None = None
+        self._asked: tuple[float, asyncio.Task[None]] | None = None
+        self._second, self._messages = 0.0, 0
 
     async def run(self) -> None:
         """Listen until cancelled; a lost broker is asked again with back-off and jitter."""
+        topics = {topic for lane in self._config.values() for topic in (lane.state_topic, lane.heartbeat_topic)}
+        connect = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        connect.MaximumPacketSize = MOST_PACKET
         failures = 0
         while True:
+            began = self._now()
             try:
-                async with aiomqtt.Client(self._host, self._port, timeout=5, keepalive=10) as client:
-                    for topic in sorted(self._states | self._heartbeats):
+                async with aiomqtt.Client(
+                    self._host,
+                    self._port,
+                    timeout=5,
+                    keepalive=10,
+                    protocol=aiomqtt.ProtocolVersion.V5,
+                    properties=connect,
+                    max_queued_incoming_messages=2 * MOST_MESSAGES,
+                    logger=_quiet(),
+                ) as client:
+                    for topic in sorted(topics):
                         await client.subscribe(topic, qos=0)
-                    self.lanes.connected = True
-                    log.info("lane: connected to the broker at %s:%d", self._host, self._port)
-                    failures = 0
+                    self.lanes.connected, self._client = True, client
+                    if failures <= 1:
+                        log.info("lane: connected to the broker at %s:%d", self._host, self._port)
                     async for message in client.messages:
-                        self._take(str(message.topic), message.payload, retained=bool(message.retain))
-            except aiomqtt.MqttError as error:
+                        self._count()
+                        self.take(str(message.topic), message.payload, retained=bool(message.retain))
+            except (aiomqtt.MqttError, Flood) as error:
+                if self._now() >= began + STEADY_S:
+                    failures = 0
                 if failures == 0:
                     log.warning("lane: the broker at %s:%d is lost: %s", self._host, self._port, error)
+                self.lanes.trouble = str(error)
             finally:
+                self._client = self._asked = None
                 self.lanes.forget()
                 self._changed()
             pause = _BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)]
             failures += 1
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))
 
-    def _take(self, topic: str, payload: object, *, retained: bool) -> None:
-        if topic in self._heartbeats and not retained:
+    async def round_trip(self, seconds: float) -> float | None:
+        """How long the broker takes to answer (seconds); how long it has taken by now when it has not answered within
+        `seconds`; None: not connected."""
+        if self._client is None:
+            return None
+        if self._asked is None:
+            # One question at a time, and never given up: the library logs a traceback for an answer that comes late.
+            asking = asyncio.create_task(self._client.unsubscribe(_NOTHING, timeout=math.inf))
+            asking.add_done_callback(_heard)
+            self._asked = self._now(), asking
+        began, asking = self._asked
+        await asyncio.wait({asking}, timeout=seconds)
+        if asking.done():
+            self._asked = None
+        return self._now() - began
+
+    def take(self, topic: str, sent: object, *, retained: bool) -> None:
+        """Take one message."""
+        text = bytes(sent) if isinstance(sent, bytes | bytearray) else b""
+        for name, lane in self._config.items():
             # A retained heartbeat is a dead publisher's last word.
-            self.lanes.heartbeats[topic] = self._now()
-        if topic not in self._states:
-            return
+            if topic == lane.heartbeat_topic and not retained:
+                self.lanes.heartbeats[name] = self._now()
+                if lane.fps_path is not None:
+                    self._rate(name, payload.number(text, lane.fps_path))
+            if topic == lane.state_topic:
+                self._state(name, lane, text, retained=retained)
+
+    def _state(self, name: str, lane: Lane, text: bytes, *, retained: bool) -> None:
+        before = self.lanes.states.pop(name, None)
         # An empty payload is how MQTT takes a retained state back.
-        state = bytes(payload[: MOST_BYTES + 1]) if isinstance(payload, bytes | bytearray) and payload else None
-        if self.lanes.states.get(topic) == state:
+        if text:
+            self.lanes.states[name] = Said(_read(text, lane.state_path), self._now(), retained)
+        # By what it says, not by what was sent: a time beside the state would wake the agent at each message.
+        after = self.lanes.states.get(name)
+        if _same(before, after):
             return
-        if state is None:
-            self.lanes.states.pop(topic, None)
-        else:
-            self.lanes.states[topic] = state
         self._changed()
+
+    def _count(self) -> None:
+        now = self._now()
+        if now >= self._second + 1:
+            self._second, self._messages = now, 0
+        self._messages += 1
+        if self._messages > MOST_MESSAGES:
+            self._messages = 0
+            raise Flood(f"more than {MOST_MESSAGES} messages a second")
+
+
+def _read(text: bytes, path: str | None) -> str | Unreadable:
+    try:
+        return payload.state(text, path)
+    except Unreadable as no:
+        return no.with_traceback(None)
+
+
+def _same(before: Said | None, after: Said | None) -> bool:
+    if before is None or after is None:
+        return before is after
+    kind = isinstance(before.state, Unreadable), isinstance(after.state, Unreadable)
+    return kind[0] is kind[1] and str(before.state) == str(after.state) and before.retained == after.retained
+
+
+def _heard(asked: asyncio.Task[None]) -> None:
+    if not asked.cancelled():
+        asked.exception()  # the connection went meanwhile, and the lane guard knows
+
+
+def _quiet() -> logging.Logger:
+    # The library warns once for each message that it drops: a flood must not reach the journal.
+    logger = logging.getLogger("mqtt")
+    logger.setLevel(logging.ERROR)
+    return logger

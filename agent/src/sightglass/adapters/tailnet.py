@@ -57,6 +57,10 @@ class Tailnet:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise TailnetError(f"{type(error).__name__}: {error}") from error
 
+    def present(self) -> tuple[Address, ...]:
+        """The addresses on the VPN interface now, by the kernel's word."""
+        return _on_interface(self._interface)
+
     async def whois(self, address: Address) -> Peer | None:
         """The peer behind a VPN address with its capabilities toward this node, or None when there is none."""
         try:
@@ -85,7 +89,7 @@ class Tailnet:
             state=str(status["BackendState"]),
             tun=bool(status.get("TUN")),
             own=own,
-            present=_on_interface(self._interface),
+            present=self.present(),
             advertised_routes=tuple(str(route) for route in prefs.get("AdvertiseRoutes") or ()),
             exit_node=str(prefs.get("ExitNodeID") or prefs.get("ExitNodeIP") or ""),
             ssh_server=bool(prefs.get("RunSSH")),
@@ -119,6 +123,9 @@ class Tailnet:
             tagged=bool(node.get("Tags")),
             addresses=tuple(ip_address(text.partition("/")[0]) for text in node.get("Addresses") or ()),
             values=tuple(values),
+            expired=bool(node.get("Expired")),
+            # Go writes the year 1 for a key that never expires, headscale leaves it out.
+            expires=not str(node.get("KeyExpiry") or "0001-").startswith("0001-"),
         )
 
 

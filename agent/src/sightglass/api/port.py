@@ -25,6 +25,7 @@ class OpenRequest:
     reason: str
     purpose: str
     viewers: tuple[str, ...]
+    privacy: str
     claimed_name: str | None
 
 
@@ -59,6 +60,7 @@ class WindowView:
     viewers: tuple[ViewerView, ...]
     cause: str | None
     why: str | None
+    privacy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,8 @@ class AgentPort(Protocol):
     async def close(self, window: str | None, reason: str | None, caller: Caller) -> WindowView:
         """Close the window and see it gone; `window` (an id), when given, must be the one that is open."""
 
-    async def disable(self, reason: str, caller: Caller) -> StatusView:
-        """Close what is open and refuse windows until enabled again."""
+    async def disable(self, reason: str, caller: Caller, *, fleet: bool) -> StatusView:
+        """Close what is open and refuse windows until enabled again. `fleet`: so it is said to every gateway."""
 
     async def enable(self, reason: str, caller: Caller) -> StatusView:
         """Allow windows again."""

@@ -33,6 +33,7 @@ class OpenBody(_Body):
     reason: Text
     purpose: Literal["alignment", "debug"] = "alignment"
     viewers: Annotated[list[Login], Field(max_length=16)] = []
+    privacy: Literal["redacted"] = "redacted"
     claimed_name: Annotated[str, StringConstraints(max_length=100)] | None = None
 
     _checked = field_validator("reason")(_reason)
@@ -65,8 +66,14 @@ class CloseBody(_Body):
 
 
 class SwitchBody(_Body):
-    """POST /v1/disable and /v1/enable."""
+    """POST /v1/enable."""
 
     reason: Text
 
     _checked = field_validator("reason")(_reason)
+
+
+class DisableBody(SwitchBody):
+    """POST /v1/disable. `fleet`: every gateway is told so, and the record says it."""
+
+    fleet: bool = False

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Camera = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+Gone = Literal["capability-gone", "peer-gone", "node-expired"]
 Port = Annotated[int, Field(ge=1024, le=65535)]
 
 
@@ -46,6 +47,7 @@ class News(_Message):
     why: str | None = Field(default=None, max_length=500)
     remaining_s: float = Field(ge=0)
     viewers: frozenset[Address] = Field(max_length=64)
+    gone: dict[Address, Gone] = Field(default={}, max_length=64)
 
 
 def parse_job(line: bytes) -> Job:
@@ -78,7 +80,7 @@ def shown(job: Job, news: News, viewer: Address, remaining_s: float) -> str:
             "purpose": job.purpose,
             "cameras": list(job.cameras),
             "state": news.state if allowed else "ended",
-            "cause": news.cause if allowed or news.state == "ended" else "capability-gone",
+            "cause": news.cause if allowed or news.state == "ended" else news.gone.get(viewer, "capability-gone"),
             "why": news.why if allowed or news.state == "ended" else "you may not watch this camera any more",
             "remaining_s": round(remaining_s, 1),
         }

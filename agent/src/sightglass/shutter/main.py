@@ -176,6 +176,13 @@ def _answer(peer: socket.socket, ending: Ending, cut_ms: float, sent: dict[str, 
         return
 
 
+def _gate(ports: Ports, interface: str, rules: Path, switch: Path | None) -> Gate:
+    # The agent looks, too; this is for the day on which it does not.
+    if switch is not None and os.path.lexists(switch):
+        raise OSError(f"the switch at the gateway is set: {switch}")
+    return Gate(ports, interface, rules)
+
+
 def _stop_socket() -> socket.socket:
     """Becomes readable at SIGTERM, SIGINT or SIGHUP."""
     readable, writable = socket.socketpair()
@@ -205,6 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ):
         parser.add_argument(option, type=_port, nargs="+", default=[], metavar="PORT", help=text)
     parser.add_argument("--interface", required=True, help="the VPN's interface")
+    parser.add_argument("--switch", type=Path, help="nothing opens while this file is there")
     parser.add_argument("--rules", type=Path, required=True, help="the table's file, which only root may write")
     owner = parser.add_mutually_exclusive_group(required=True)
     owner.add_argument("--agent-user", help="user that may connect")
@@ -213,7 +221,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ports = Ports(tuple(args.tcp), tuple(args.udp), tuple(args.local))
     if not ports.tcp:
         parser.error("--tcp must name a port")
-    gate_of = functools.partial(Gate, ports, args.interface, args.rules)
+    gate_of = functools.partial(_gate, ports, args.interface, args.rules, args.switch)
     stop = _stop_socket()
     try:
         uid = args.agent_uid if args.agent_user is None else pwd.getpwnam(args.agent_user).pw_uid
