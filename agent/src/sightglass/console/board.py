@@ -18,11 +18,12 @@ MOST_PAGES = 4
 
 @dataclass(slots=True)
 class Page:
-    """One open page. `delivered` is the number of the newest news that has left for it."""
+    """One page. `delivered` is the number of the newest news that has left for it; `gone` once it has closed."""
 
     id: str
     viewer: Address
     delivered: int = 0
+    gone: bool = False
 
 
 class Board:
@@ -91,6 +92,7 @@ class Board:
 
     async def leave(self, page: Page) -> None:
         """It has closed, or its connection has ended."""
+        page.gone = True
         async with self._moved:
             self.pages.pop(page.id, None)
             self._moved.notify_all()

@@ -7,7 +7,6 @@ viewer's address as the kernel gave it to us.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 
 import httpx
@@ -18,6 +17,7 @@ from sightglass.console.news import Job
 log = logging.getLogger("sightglass.console")
 
 ANSWER_S = 4.0
+_MOST_PLACE = 256
 
 
 class OfferError(Exception):
@@ -50,7 +50,7 @@ class Offers:
     async def offer(self, page: Page, camera: str, sdp: bytes) -> bytes:
         """The stream server's answer to an offer; an older session of this page and camera ends. Raises OfferError."""
         if camera not in self._cameras:
-            raise OfferError(404, f"there is no camera {camera!r} in this window" if camera.isalnum() else "no camera")
+            raise OfferError(404, "there is no such camera in this window")
         try:
             answer = await self._http.post(
                 f"/{camera}/whep",
@@ -63,11 +63,16 @@ class Offers:
         if answer.status_code != httpx.codes.CREATED:
             status = {400: 400, 401: 403, 403: 403, 404: 404}.get(answer.status_code, 502)
             raise OfferError(status, f"the stream server refuses the offer ({answer.status_code})")
+        place = _place(answer.headers.get("Location", ""))
         async with self._lock:
-            old = self._sessions.pop((page.id, camera), None)
-            self._sessions[page.id, camera] = answer.headers.get("Location", "")
+            # Nobody would end the session of a page that went away meanwhile: `drop` may have been here already.
+            old = place if page.gone else self._sessions.get((page.id, camera))
+            if not page.gone:
+                self._sessions[page.id, camera] = place
         if old:
             await self._end(old)
+        if page.gone:
+            raise OfferError(403, "this page is not open")
         return answer.content
 
     async def drop(self, page: Page) -> None:
@@ -79,7 +84,17 @@ class Offers:
             await self._end(place)
 
     async def _end(self, place: str) -> None:
-        # Only ever a path of the stream server's own, whatever it answered.
-        if place.startswith("/") and not place.startswith("//"):
-            with contextlib.suppress(httpx.HTTPError):
-                await self._http.delete(place)
+        try:
+            await self._http.delete(place)
+        except httpx.HTTPError as error:
+            log.warning("a session of the stream server was not ended: %s", type(error).__name__)
+
+
+def _place(location: str) -> str:
+    """A session's path. Raises OfferError when it is none of the stream server's own: it could never be ended."""
+    try:
+        if location.startswith("/") and not location.startswith("//") and len(location) <= _MOST_PLACE:
+            return httpx.URL(location).raw_path.decode("ascii")
+    except httpx.InvalidURL:
+        pass
+    raise OfferError(502, "the stream server's answer names no session")
