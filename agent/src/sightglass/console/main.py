@@ -22,6 +22,9 @@ from sightglass.sdnotify import notify
 JOB_S = 10.0
 BEAT_S = 1.0
 LINE_BYTES = 16_384
+GONE_MS = 8_000
+"""After so long without an acknowledgement a browser is gone. It hears a beat every 2 s; the kernel's own patience is a
+quarter of an hour, in which a phone whose battery is empty would count as watching, and keep the window open."""
 
 
 def main() -> None:
@@ -77,6 +80,7 @@ async def _beat() -> None:
 def _listen(job: Job) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_MS)  # each connection takes it over
     listener.bind((str(job.address), job.port))
     listener.listen(32)
     return listener
