@@ -39,7 +39,7 @@ class _First(_Message):
 
 
 class News(_Message):
-    """The window now: its state with the reason, seconds to its deadline, and who may watch."""
+    """The window now: its state with the reason, seconds to its deadline, who may watch, and why who did may not."""
 
     seq: int = Field(ge=1)
     state: Literal["open", "suspended", "ended"]
@@ -72,16 +72,21 @@ def _parse(kind: type[_Message], line: bytes) -> Any:
 
 
 def shown(job: Job, news: News, viewer: Address, remaining_s: float) -> str:
-    """What the page of one viewer shows, as JSON. Nobody else is named; who may not watch any more has an end too."""
-    allowed = viewer in news.viewers
+    """What the page of one viewer shows, as JSON. Nobody else is named; who may not watch any more has an end too.
+
+    `whole` says whether an end is the window's, or this viewer's alone.
+    """
+    whole = news.state == "ended"
+    cut = not whole and viewer not in news.viewers
     return json.dumps(
         {
             "site": job.site,
             "purpose": job.purpose,
             "cameras": list(job.cameras),
-            "state": news.state if allowed else "ended",
-            "cause": news.cause if allowed or news.state == "ended" else news.gone.get(viewer, "capability-gone"),
-            "why": news.why if allowed or news.state == "ended" else "you may not watch this camera any more",
+            "state": "ended" if cut else news.state,
+            "whole": whole,
+            "cause": news.gone.get(viewer, "capability-gone") if cut else news.cause,
+            "why": None if cut else news.why,
             "remaining_s": round(remaining_s, 1),
         }
     )

@@ -1,18 +1,12 @@
+import { CAUSES } from "/causes.js";
+
 // The page of a window. It asks while the window lives and stops asking when it is told that it has ended: a page that
 // somebody forgot in a tab must not knock at a gateway for days.
 const TRIES_MS = [500, 1000, 2000, 4000, 8000, 16000];
 const SILENCE_MS = 6000; // three missed beats: dropped packets show as nothing at all
-const CAUSES = {
-  closed: "It was closed.",
-  deadline: "Its time was over.",
-  disabled: "Streaming was disabled on this gateway.",
-  "capability-gone": "You may not watch this camera any more.",
-  "nobody-joined": "Nobody watched.",
-  "last-viewer-gone": "Nobody watched any more.",
-  exposure: "Something else was listening on the gateway.",
-  "not-vpn-only": "The gateway was not reachable by VPN alone any more.",
-  "agent-stopped": "The gateway's agent was stopped.",
-};
+// For so long every picture has to hold before the tries count from nought again. The channel alone says nothing: a page
+// whose offers all fail would ask for as long as the window lasts, and each round is a "joined" and a "left" on record.
+const STEADY_MS = 10000;
 
 const $ = (id) => document.getElementById(id);
 const feeds = new Map(); // camera -> {connection, video, note}
@@ -22,6 +16,7 @@ let over = false;
 let tries = 0;
 let ends = 0;
 let silence = 0;
+let steady = 0;
 
 function show(state, text) {
   document.body.dataset.state = state;
@@ -38,35 +33,43 @@ setInterval(countdown, 500);
 function listen() {
   source = new EventSource("/events");
   heard();
-  source.addEventListener("page", (event) => { page = event.data; tries = 0; heard(); });
+  source.addEventListener("page", (event) => { page = event.data; heard(); });
   source.addEventListener("beat", heard);
   source.onmessage = (event) => { heard(); news(JSON.parse(event.data)); };
-  source.onerror = lost; // never the browser's own retry: it has no end
+  source.onerror = () => lost(); // never the browser's own retry: it has no end
 }
 
 function heard() {
   clearTimeout(silence);
-  silence = setTimeout(lost, SILENCE_MS);
+  silence = setTimeout(() => lost(), SILENCE_MS);
 }
 
 function hush() {
   clearTimeout(silence);
+  clearTimeout(steady);
   if (source) source.close();
   source = null;
   for (const feed of feeds.values()) { if (feed.connection) feed.connection.close(); feed.connection = null; }
 }
 
-function lost() {
+function lost(fault) {
   if (over) return;
   hush();
   if (tries >= TRIES_MS.length) {
-    over = true;
-    show("lost", "The connection is lost, or the window has ended. Reload the page to ask once more.");
+    giveUp(fault ? `No picture came: ${fault}.` : "The connection is lost, the window has ended, or too many of its pages are open.");
     return;
   }
   const wait = TRIES_MS[tries++] * (0.75 + Math.random() / 2);
   show("lost", "The connection is lost; trying again …");
   setTimeout(() => { if (!over) listen(); }, wait);
+}
+
+// One more try has to be a person's wish.
+function giveUp(text) {
+  over = true;
+  $("left").textContent = "";
+  $("again").hidden = false;
+  show("lost", text);
 }
 
 function news(now) {
@@ -79,11 +82,11 @@ function news(now) {
     hush();
     $("left").textContent = "";
     const cause = CAUSES[now.cause] || (now.cause ? `Cause: ${now.cause}.` : "");
-    show("ended", `The window has ended. ${cause}${now.why ? ` (${now.why})` : ""}`);
+    show("ended", `${now.whole ? "The window has ended. " : ""}${cause}${now.why ? ` (${now.why})` : ""}`);
     return;
   }
   if (now.state === "suspended") show("suspended", `No picture for now: ${now.why || "the lane is not known to be safe"}`);
-  else show("open", now.purpose === "debug" ? "Open, traffic may pass: nobody belongs into the lane." : "Open. The lane was safe a moment ago.");
+  else show("open", now.purpose === "debug" ? "Open. Traffic may pass: stay out of the lane." : "Open. The lane was safe a moment ago.");
   for (const camera of now.cameras) if (!feeds.has(camera)) add(camera);
   for (const [camera, feed] of feeds) if (!feed.connection) play(camera, feed);
 }
@@ -112,12 +115,17 @@ async function play(camera, feed) {
   connection.onconnectionstatechange = () => {
     if (feed.connection !== connection) return;
     feed.note.textContent = connection.connectionState === "connected" ? "live" : connection.connectionState;
+    clearTimeout(steady);
+    if ([...feeds.values()].every((each) => each.connection && each.connection.connectionState === "connected")) {
+      steady = setTimeout(() => { tries = 0; }, STEADY_MS);
+    }
     // The page's own channel says whether the window lives; while it does, a broken connection is made again by it.
-    if (connection.connectionState === "failed") lost();
+    if (connection.connectionState === "failed") lost("the connection for it failed");
   };
   try {
     await connection.setLocalDescription(await connection.createOffer());
     await gathered(connection);
+    if (feed.connection !== connection || over) return; // else it would offer in the name of the page that came after
     const answer = await fetch(`/whep/${camera}`, {
       method: "POST",
       headers: { "Content-Type": "application/sdp", "X-Sightglass-Page": page },
@@ -128,8 +136,7 @@ async function play(camera, feed) {
     if (feed.connection === connection) await connection.setRemoteDescription({ type: "answer", sdp });
   } catch (error) {
     if (feed.connection !== connection || over) return;
-    feed.note.textContent = String(error.message || error);
-    lost();
+    lost(error.message || String(error));
   }
 }
 
@@ -142,4 +149,5 @@ function gathered(connection) {
   });
 }
 
-listen();
+if (navigator.cookieEnabled) listen();
+else giveUp("This page needs a cookie to know itself by. Allow cookies for this address.");
