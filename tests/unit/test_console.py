@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -17,69 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightglass.console.news import NewsError, parse_job, parse_news
-from tests.unit.feed_parts import free_port
-
-WAIT_S = 10.0
-VIEWER = "127.0.0.1"
-JOB: dict[str, Any] = {
-    "site": "lab-gw1", "purpose": "alignment", "cameras": ["cam1"], "address": "127.0.0.1", "port": 8550,
-    "server": 8889, "secret": "x" * 32,
-}  # fmt: skip
-NEWS: dict[str, Any] = {
-    "seq": 1, "state": "open", "cause": None, "why": None, "remaining_s": 600.0, "viewers": [VIEWER],
-}  # fmt: skip
-
-
-class Agent:
-    """The agent's end of the channel."""
-
-    def __init__(self, place: Path) -> None:
-        self.port = free_port()
-        self.job = {**JOB, "port": self.port, "server": free_port()}
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(place / "console.sock"))
-        self._listener.listen()
-        self._listener.settimeout(WAIT_S)
-        command = [sys.executable, "-m", "sightglass.console.main", "--channel", str(place / "console.sock")]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        self._peer, _ = self._listener.accept()
-        self._peer.settimeout(WAIT_S)
-        self._lines = self._peer.makefile("r")
-        self.say({"job": self.job})
-        assert self.hear() == {"watching": []}
-
-    @property
-    def url(self) -> str:
-        """The page."""
-        return f"http://127.0.0.1:{self.port}/"
-
-    def say(self, message: object) -> None:
-        """One line."""
-        self._peer.sendall(json.dumps(message).encode() + b"\n")
-
-    def tell(self, **changes: object) -> None:
-        """News, and its confirmation."""
-        self.say({**NEWS, **changes})
-        seq = changes.get("seq", 1)
-        while self.hear() != {"told": seq}:
-            pass
-
-    def hear(self) -> dict[str, Any]:
-        """The next line."""
-        heard: dict[str, Any] = json.loads(self._lines.readline())
-        return heard
-
-    def hang_up(self) -> None:
-        """The channel's end."""
-        self._peer.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Whatever happened."""
-        self.process.kill()
-        self.process.communicate()
-        self._lines.close()
-        self._peer.close()
-        self._listener.close()
+from tests.unit.console_parts import JOB, NEWS, VIEWER, WAIT_S, Agent, browser, get, offer, page
 
 
 @pytest.fixture
@@ -89,33 +23,12 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
         yield agent
 
 
-@contextmanager
-def page(agent: Agent) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
-    """An open page: its id, and what it is told."""
-    with httpx.stream("GET", f"{agent.url}events", timeout=WAIT_S, trust_env=False) as answer:
-        assert answer.status_code == 200
-        lines = answer.iter_lines()
-        assert next(lines) == "event: page"
-        name = next(lines).removeprefix("data: ")
-
-        def told() -> Iterator[dict[str, Any]]:
-            for line in lines:
-                if line.startswith("data: {"):
-                    yield json.loads(line.removeprefix("data: "))
-
-        yield name, told()
-
-
-def get(agent: Agent, path: str = "", **headers: str) -> httpx.Response:
-    """One request."""
-    return httpx.get(f"{agent.url}{path}", headers=headers, timeout=WAIT_S, trust_env=False)
-
-
 @pytest.mark.requirement("O3")
 def test_a_viewer_gets_the_page_and_its_parts(agent: Agent) -> None:
     """With a policy that lets no other origin's script in; nothing of it is kept."""
     agent.tell()
-    for path, kind in (("", "text/html"), ("page.js", "text/javascript"), ("page.css", "text/css")):
+    script = "text/javascript"
+    for path, kind in (("", "text/html"), ("page.js", script), ("causes.js", script), ("page.css", "text/css")):
         answer = get(agent, path)
         assert (answer.status_code, answer.headers["Content-Type"].split(";")[0]) == (200, kind)
         assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'")
@@ -153,20 +66,29 @@ def test_a_page_hears_each_change_and_the_end(agent: Agent) -> None:
         assert (suspended["state"], suspended["why"]) == ("suspended", "lane1 is 'moving'")
         agent.tell(seq=3, state="ended", cause="deadline")
         assert (ended := next(told))["state"] == "ended"
-        assert ended["cause"] == "deadline"
+        assert (ended["whole"], ended["cause"]) == (True, "deadline")
         assert next(told, None) is None
 
 
 @pytest.mark.requirement("A5")
-def test_who_may_not_watch_any_more_hears_that(agent: Agent) -> None:
-    """The window goes on for others, who are not named to anybody."""
+@pytest.mark.parametrize(
+    ("gone", "cause"),
+    [
+        ({}, "capability-gone"),
+        ({VIEWER: "node-expired"}, "node-expired"),
+        ({"100.64.0.7": "peer-gone"}, "capability-gone"),
+    ],
+    ids=["no reason", "a reason", "another's reason"],
+)
+def test_who_may_not_watch_any_more_hears_that(agent: Agent, gone: dict[str, str], cause: str) -> None:
+    """And why, when the agent says so. The window goes on for others, who are not named to anybody."""
     agent.tell()
     with page(agent) as (_, told):
         next(told)
-        agent.tell(seq=2, viewers=["100.64.0.9"])
+        agent.tell(seq=2, viewers=["100.64.0.9"], gone=gone)
         ended = next(told)
-        assert (ended["state"], ended["cause"]) == ("ended", "capability-gone")
-        assert "100.64.0.9" not in json.dumps(ended)
+        assert (ended["state"], ended["whole"], ended["cause"], ended["why"]) == ("ended", False, cause, None)
+        assert "100.64" not in json.dumps(ended)
         assert next(told, None) is None
 
 
@@ -183,8 +105,8 @@ def test_the_agent_hears_who_has_a_page_open(agent: Agent) -> None:
 def test_a_viewer_has_few_pages(agent: Agent) -> None:
     """A fifth one is refused, in a sentence."""
     agent.tell()
-    with page(agent), page(agent), page(agent), page(agent):
-        answer = get(agent, "events")
+    with browser(agent) as client, page(agent), page(agent), page(agent), page(agent):
+        answer = client.get("/events")
         assert (answer.status_code, answer.text) == (429, "too many pages are open: close one of them\n")
 
 
@@ -199,20 +121,75 @@ def test_a_viewer_has_few_pages(agent: Agent) -> None:
         ("..%2f..", "application/sdp", None, 10, 404),
         ("cam1", "application/sdp", None, 10, 502),
     ],
-    ids=["another's page", "other type", "huge", "other camera", "path", "no server"],
+    ids=["no page", "other type", "huge", "other camera", "path", "no server"],
 )
 def test_an_offer_that_is_not_right_is_refused(
     agent: Agent, camera: str, kind: str, name: str | None, size: int, status: int
 ) -> None:
     """Only an open page of the same viewer may offer, for a camera of the window, in a bounded body."""
     agent.tell()
-    with page(agent) as (own, _):
-        answer = httpx.post(
-            f"{agent.url}whep/{camera}", content=b"v" * size, timeout=WAIT_S, trust_env=False,
-            headers={"Content-Type": kind, "X-Sightglass-Page": name or own},
-        )  # fmt: skip
+    with browser(agent) as client, page(agent) as (own, _):
+        answer = offer(client, name or own, camera, b"v" * size, **{"Content-Type": kind})
     assert answer.status_code == status
     assert len(answer.text.splitlines()) == 1
+
+
+@pytest.mark.requirement("A5")
+def test_anothers_page_is_none(agent: Agent) -> None:
+    """Two viewers with a page each: the id of the one is nothing in the hands of the other."""
+    other = "127.0.0.2"
+    agent.tell(viewers=[VIEWER, other])
+    with page(agent) as (name, _), browser(agent, other) as client, page(agent, other) as (own, _):
+        assert offer(client, name).status_code == 403
+        assert offer(client, own).status_code == 502, "the control: with its own page it comes as far as the server"
+
+
+@pytest.mark.requirement("A5")
+def test_another_web_page_of_a_viewers_browser_is_refused(agent: Agent) -> None:
+    """It asks from the viewer's address, but without the cookie, or in the name of another origin."""
+    agent.tell()
+    own = agent.url.rstrip("/")
+
+    def asked(client: httpx.Client, method: str, path: str, headers: dict[str, str]) -> int:
+        raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+        with client.stream(method, path, headers=raw) as answer:
+            if answer.status_code == 403 and "X-Sightglass-Page" in headers:
+                assert answer.read() == b"only this window's own page may ask that: load it anew\n"
+            return answer.status_code
+
+    with browser(agent) as client, page(agent) as (name, _):
+        offered = {"X-Sightglass-Page": name}
+        # The control for an offer is the next refusal, which is for its type.
+        for headers in ({}, {"Sec-Fetch-Site": "same-origin", "Origin": own}, {"Sec-Fetch-Site": "none"}):
+            assert asked(client, "GET", "/events", headers) == 200
+            assert asked(client, "POST", "/whep/cam1", offered | headers) == 415
+        for headers in (
+            {"Cookie": ""},
+            {"Cookie": "sightglass=made-up"},
+            {"Cookie": "sightglass=\xe9"},
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Sec-Fetch-Site": "same-site"},
+            {"Origin": "http://evil.example"},
+            {"Origin": "http://127.0.0.1:1880"},
+            {"Origin": "null"},
+        ):
+            assert asked(client, "GET", "/events", headers) == 403, headers
+            assert asked(client, "POST", "/whep/cam1", offered | headers) == 403, headers
+
+
+@pytest.mark.requirement("A5")
+def test_the_cookie_is_new_for_each_window(tmp_path: Path) -> None:
+    """And of the kind that scripts do not read and other sites' pages do not send; it ends with the browser."""
+    cookies = []
+    for number in range(2):
+        (place := tmp_path / str(number)).mkdir()
+        with closing(Agent(place)) as agent:
+            agent.tell()
+            value, *rest = get(agent).headers["Set-Cookie"].split("; ")
+            assert rest == ["Path=/", "HttpOnly", "SameSite=Strict"]
+            cookies.append(value)
+            assert "Set-Cookie" not in get(agent, "page.js").headers
+    assert cookies[0] != cookies[1]
 
 
 @pytest.mark.requirement("N3")
@@ -226,7 +203,10 @@ def test_the_end_of_the_channel_ends_it(agent: Agent) -> None:
 
 
 @pytest.mark.requirement("F3")
-@pytest.mark.parametrize("said", [{"seq": 0}, {**NEWS, "state": "half open"}, [], {**NEWS, "more": 1}])
+@pytest.mark.parametrize(
+    "said",
+    [{"seq": 0}, {**NEWS, "state": "half open"}, [], {**NEWS, "more": 1}, {**NEWS, "gone": {VIEWER: "anything"}}],
+)
 def test_news_that_are_not_understood_end_it(agent: Agent, said: object) -> None:
     """Exit code 1, one sentence, and the window with it."""
     agent.say(said)

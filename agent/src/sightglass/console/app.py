@@ -15,10 +15,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sightglass.console.board import Board, Page
 from sightglass.console.news import Address, shown
 from sightglass.console.offers import OfferError, Offers
+from sightglass.console.own import OwnPage
 
 BEAT_S = 2.0
 """How often a page hears something at least: a browser does not notice that packets are dropped."""
 MOST_SDP = 32_768
+_NOT_OURS = "only this window's own page may ask that: load it anew"
 _STATIC = {
     "/": ("page.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
@@ -39,16 +41,23 @@ def make(board: Board, offers: Offers) -> ASGIApp:
     """The application."""
     texts = {path: (files("sightglass.console") / "static" / name).read_bytes() for path, (name, _) in _STATIC.items()}
 
+    own = OwnPage(board.job)
+
     async def static(request: Request) -> Response:
-        return Response(texts[request.url.path], media_type=_STATIC[request.url.path][1], headers=_HEADERS)
+        cookie = {"Set-Cookie": own.cookie} if request.url.path == "/" else {}
+        return Response(texts[request.url.path], media_type=_STATIC[request.url.path][1], headers=_HEADERS | cookie)
 
     async def events(request: Request) -> Response:
+        if not own.asks(request):
+            return _refuse(403, _NOT_OURS)
         page = board.enter(viewer_of(request.scope))
         if page is None:
             return _refuse(429, "too many pages are open: close one of them")
         return StreamingResponse(_events(board, offers, page), media_type="text/event-stream", headers=_HEADERS)
 
     async def whep(request: Request) -> Response:
+        if not own.asks(request):
+            return _refuse(403, _NOT_OURS)
         page = board.pages.get(request.headers.get("X-Sightglass-Page", ""))
         # A page's id is a secret of its own viewer: somebody else's is none.
         if page is None or page.viewer != viewer_of(request.scope):
