@@ -25,8 +25,12 @@ def viewer(host: Host, url: str, *, seconds: float = 30, retry: float = 15) -> "
 
 def browser(host: Host, url: str, *options: str) -> "subprocess.Popen[str]":
     """A window's page in Chromium on a host of the lab; the events are those of `lab/tools/browse.py`."""
-    command = [sys.executable, str(TOOLS / "browse.py"), url, *options]
-    return host.popen(command, stdout=subprocess.PIPE, text=True)
+    return tool(host, "browse", url, *options)
+
+
+def tool(host: Host, name: str, *words: str) -> "subprocess.Popen[str]":
+    """A tool of `lab/tools/` on a host of the lab; it says what it sees as `next_event` reads it."""
+    return host.popen([sys.executable, str(TOOLS / f"{name}.py"), *words], stdout=subprocess.PIPE, text=True)
 
 
 def next_event(watching: "subprocess.Popen[str]", kind: str) -> dict[str, Any]:

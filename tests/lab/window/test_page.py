@@ -11,16 +11,18 @@ from typing import Any
 
 import pytest
 
+from lab import wait
 from lab.host import Host
-from lab.media import browser, next_event
+from lab.media import next_event, tool
 from tests.lab.window.site_under_test import Site
 
-# Asks as a plain HTTP client; prints status and text of each answer, or what kept it from one.
+# Asks as a plain HTTP client that keeps its cookie; prints status and text of each answer, or what kept it from one.
 _ASK = """
 import json, sys, httpx
+client = httpx.Client(timeout=3, trust_env=False)
 for method, url, headers, body in json.loads(sys.argv[1]):
     try:
-        answer = httpx.request(method, url, headers=headers, content=body.encode() or None, timeout=3, trust_env=False)
+        answer = client.request(method, url, headers=headers, content=body.encode() or None)
         print(json.dumps([answer.status_code, answer.text[:200]]))
     except httpx.HTTPError as error:
         print(json.dumps([None, type(error).__name__]))
@@ -36,19 +38,30 @@ def ask(host: Host, *asked: Asked) -> list[tuple[int | None, str]]:
 
 
 @contextlib.contextmanager
-def browsing(site: Site, *options: str) -> Iterator[Any]:
-    """A browser of the maintainer on the page while the block runs."""
-    with browser(site.maintainer, site.page, *options) as process:
+def using(site: Site, name: str, *words: str) -> Iterator[Any]:
+    """A tool of the lab, on the maintainer's host while the block runs."""
+    with tool(site.maintainer, name, *words) as process:
         try:
             yield process
         finally:
             process.kill()
 
 
+def browsing(site: Site, *options: str) -> contextlib.AbstractContextManager[Any]:
+    """A browser of the maintainer on the page while the block runs."""
+    return using(site, "browse", site.page, *options)
+
+
+def watching(site: Site) -> list[bool]:
+    """For each viewer of the open window, whether they watch by the agent's word."""
+    return [viewer["watching"] for viewer in site.status()["window"]["viewers"]]
+
+
 @pytest.mark.requirement("O3")
 @pytest.mark.requirement("P2")
 def test_a_browser_sees_live_frames_and_hears_why_they_end(site: Site) -> None:
-    """Moving frames over UDP; a lane that moves blanks and says so; the close is said before the connection breaks."""
+    """Moving frames over UDP; a lane that moves blanks and says so; the close is said before the connection breaks, and
+    nothing is asked after it."""
     window = site.open(purpose="alignment")
     with browsing(site, "--stay", "40") as page:
         seen = next_event(page, "seen")
@@ -65,6 +78,9 @@ def test_a_browser_sees_live_frames_and_hears_why_they_end(site: Site) -> None:
         site.close()
         ended = next_event(page, "state")
         assert (ended["state"], ended["text"]) == ("ended", "The window has ended. It was closed.")
+        asked = next_event(page, "asked")
+        assert asked["before"] >= 6, "the control: page, style, two scripts, events and an offer were seen"
+        assert asked["after"] == 0
         assert page.wait(10) == 0
     events = [event for event in site.events(window["id"]) if event["event"] in ("joined", "left")]
     assert [(event["event"], event["who"]["user"]) for event in events] == [
@@ -106,6 +122,7 @@ def test_nobody_else_gets_anything_from_the_page(site: Site) -> None:
         ("POST", server, SDP, "v=0"),
     )
     assert [status for status, _ in answers] == [200, 421, 200, 403, 404, None]
+    assert answers[3][1] == "this page is not open\n", "it has the cookie: what it has not is the page"
 
 
 @pytest.mark.requirement("N3")
@@ -123,13 +140,55 @@ def test_a_closed_window_answers_a_page_at_once_with_a_reset(site: Site) -> None
 def test_a_page_that_is_closed_leaves_no_session(site: Site) -> None:
     """The browser goes away without a word: its viewer has left within seconds, and the server holds no reader."""
     window = site.open()
-    with browsing(site) as page:
+    with browsing(site, "--stay", "30") as page:
         next_event(page, "seen")
-        assert [v["watching"] for v in site.status()["window"]["viewers"]] == [True]
-    site.lab.wait.until(
-        lambda: [v["watching"] for v in site.status()["window"]["viewers"]] == [False], 10, "the viewer has left"
-    )
+        assert watching(site) == [True]
+    wait.until(lambda: watching(site) == [False], 10, "the viewer has left")
     assert [event["event"] for event in site.events(window["id"])][-1] == "left"
     closed = site.gateway.run(["journalctl", "-u", "sightglass-mediamtx", "-n", "8", "--no-pager", "-o", "cat"]).stdout
     assert "[WebRTC] [session" in closed
     assert "closed" in closed
+
+
+@pytest.mark.requirement("P2")
+@pytest.mark.requirement("O5")
+def test_a_browser_that_vanishes_has_left_soon(site: Site) -> None:
+    """Out of the radio's reach it says not a word more, not even that its connection ends; it counts for seconds."""
+    window = site.open()
+    chain = f"type filter hook output priority 0; ip daddr {site.gateway.vpn4} drop;"
+    with browsing(site, "--stay", "60") as page:
+        next_event(page, "seen")
+        assert watching(site) == [True]
+        site.maintainer.run(["nft", "-f", "-"], input=f"table inet radio {{ chain out {{ {chain} }}; }}")
+        try:
+            began = time.monotonic()
+            wait.until(lambda: watching(site) == [False], 30, "who has vanished has left")
+            assert 6 < time.monotonic() - began < 20
+        finally:
+            site.maintainer.run(["nft", "delete", "table", "inet", "radio"])
+    assert [event["event"] for event in site.events(window["id"])][-1] == "left"
+    assert site.status()["state"] == "open"
+
+
+@pytest.mark.requirement("F2")
+def test_a_page_without_a_picture_gives_up(site: Site) -> None:
+    """Two offers fail and the third gives a picture that holds; after that it has its six tries, and not one more."""
+    site.open()
+    with using(site, "refused", site.page) as page:
+        assert next_event(page, "held")["frames"] > 10
+        gave_up = next_event(page, "gave up")
+    assert gave_up["asked"] == {"before": 3, "after": 6}
+    assert gave_up["text"] == "No picture came: refused by the test."
+
+
+@pytest.mark.requirement("A5")
+def test_another_web_page_of_the_same_browser_gets_no_place(site: Site) -> None:
+    """It reaches the gateway as its viewer does, and takes none of the viewer's places; nor does it read or offer."""
+    site.open()
+    with using(site, "foreign", site.page, str(site.maintainer.wan4)) as page:
+        asked = next_event(page, "asked")
+    assert asked["foreign"].pop("/") == [200], "the control: nothing but the console refuses it"
+    assert asked["foreign"] == {"/events": [403] * 4, "/whep/cam1": [405, 403]}
+    assert asked["read"] == []
+    # One place is the page's own; with three more it has all four.
+    assert asked["own"] == [200, 200, 200, 429]
