@@ -12,11 +12,10 @@ import struct
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sightglass.api.app import make
 from sightglass.api.port import AgentPort, Caller
-from sightglass.httpserver import Server
+from sightglass.httpserver import Prompt, Server
 
 _GRACE_S = 1
 
@@ -36,13 +35,11 @@ def caller(connection: socket.socket) -> Caller:
     return Caller(uid, user, tuple(names))
 
 
-class _WithCaller(H11Protocol):
+class _WithCaller(Prompt):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         peer = transport.get_extra_info("socket")
         self.app_state = {**self.app_state, "caller": caller(peer)}
-        # uvicorn's clock starts after the first answer only: who connects and asks nothing would hold a place for ever.
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
 
 async def serve(port: AgentPort, fd: int, stop: asyncio.Event) -> None:

@@ -16,7 +16,7 @@ from sightglass.console.app import make
 from sightglass.console.board import Board
 from sightglass.console.news import Job, NewsError, parse_job, parse_news
 from sightglass.console.offers import Offers
-from sightglass.httpserver import Server
+from sightglass.httpserver import HangUps, Prompt, Server
 from sightglass.sdnotify import notify
 
 JOB_S = 10.0
@@ -48,8 +48,8 @@ async def _work(path: str) -> None:
     board, offers = Board(job, changed.set), Offers(job)
     listener = _listen(job)
     config = uvicorn.Config(
-        make(board, offers),
-        http="h11", ws="none", loop="asyncio", lifespan="off", log_config=None, log_level="warning",
+        HangUps(make(board, offers)),
+        http=Prompt, ws="none", loop="asyncio", lifespan="off", log_config=None, log_level="error",
         proxy_headers=False, access_log=False, server_header=False, limit_concurrency=64, timeout_keep_alive=5,
         timeout_graceful_shutdown=0, h11_max_incomplete_event_size=16_384,
     )  # fmt: skip
