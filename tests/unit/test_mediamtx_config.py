@@ -47,7 +47,7 @@ def test_the_configuration_pins_every_server_and_every_way_to_record() -> None:
     assert values["authHTTPAddress"] == "http://127.0.0.1:8800/auth/abc"
     assert (values["logLevel"], values["dumpPackets"]) == ("info", False)
     assert values["pathDefaults"]["record"] is False
-    assert values["pathDefaults"]["maxReaders"] == 4
+    assert values["pathDefaults"]["maxReaders"] == 12
     assert values["paths"] == {name: {"source": "publisher", "record": False} for name in ("cam1", "cam2")}
     ours = ("rtspAddress", "webrtcAddress", "webrtcLocalUDPAddress", "webrtcLocalTCPAddress")
     others = [value for key, value in values.items() if key.endswith("Address") and key not in ours]

@@ -27,7 +27,7 @@ class Server(uvicorn.Server):
 
 
 class Prompt(H11Protocol):
-    """A connection that is hung up on when a request has begun, or the first one has not, and is not whole in REQUEST_S.
+    """A connection that is hung up on when its first request, or any that has begun, is not whole within REQUEST_S.
 
     uvicorn's own clock runs between an answer and the next byte only: half a request held a place for ever, and the
     places are few. Bytes that trickle in do not wind this clock up again.

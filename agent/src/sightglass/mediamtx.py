@@ -8,7 +8,9 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-MAX_READERS = 4  # viewers of one camera at a time
+MAX_READERS = 12
+"""Viewers of one camera at a time. The kernel gives one viewer six players and the console four pages: with four places
+one viewer alone took them all."""
 _CAMERA = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _HOOK_PATH = re.compile(r"/[A-Za-z0-9/_-]{1,200}")
 
