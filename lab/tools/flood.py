@@ -122,17 +122,19 @@ async def pipe(address: str, port: int, seconds: float) -> dict[str, object]:
 
     async def hear() -> None:
         nonlocal heard
-        while data := await reader.read(1 << 16):
-            heard += len(data)
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                heard += len(data)
 
+    hearing = asyncio.create_task(hear())
     with contextlib.suppress(TimeoutError, OSError):
-        async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
-            group.create_task(hear())
+        async with asyncio.timeout(seconds):
             while True:
                 writer.write(ask)
                 await writer.drain()
                 said += len(ask)
     writer.transport.abort()
+    await hearing
     return {"bytes": said, "answered": heard}
 
 
