@@ -73,6 +73,7 @@ async def connection(address: str, port: int, ask: bytes, source: str = "") -> s
 
 async def connections(kind: str, address: str, port: int, rate: int, seconds: float, source: str) -> dict[str, object]:
     """Begin `rate` a second; what is still going on at the end is waited for."""
+    own = source.split(",")
     asks = [b""] if kind == "syn" else requests(kind, address, port)
     outcomes: Counter[str] = Counter()
     running: set[asyncio.Task[str]] = set()
@@ -84,7 +85,7 @@ async def connections(kind: str, address: str, port: int, rate: int, seconds: fl
     began, begun = time.monotonic(), 0
     while (passed := time.monotonic() - began) < seconds:
         for _ in range(int(passed * rate) - begun):
-            task = asyncio.create_task(connection(address, port, asks[begun % len(asks)], source))
+            task = asyncio.create_task(connection(address, port, asks[begun % len(asks)], own[begun % len(own)]))
             running.add(task)
             task.add_done_callback(ended)
             begun += 1
@@ -181,7 +182,9 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("--rate", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--source", default="", help="own address, for the kinds with a rate")
+    parser.add_argument(
+        "--source", default="", help="own address, or several in turn with commas, for the kinds with a rate"
+    )
     given = parser.parse_args()
     target = (given.address, given.port)
     if given.kind == "stun":
