@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from lab import wait
 from lab.host import Host
 from lab.media import TOOLS
 from tests.lab.attack.load import MEMORY_MB, UNITS, feel, memory, not_felt, say, second_viewer
-from tests.lab.window.site_under_test import Site
+from tests.lab.window.site_under_test import ROOT, Site
 from tests.lab.window.test_page import ask
 
 SECONDS = 20
@@ -141,3 +142,21 @@ def test_half_requests_hold_few_places_and_not_for_long(site: Site) -> None:
         seen = outcome(player)
     assert (seen["held"], seen["refused"], seen["left"]) == (6, 3, 0), seen
     assert all(55 < seconds < 65 for seconds in seen["dropped_s"]), seen
+
+
+@pytest.mark.requirement("A5")
+@pytest.mark.requirement("F2")
+def test_a_viewer_who_takes_every_place_leaves_some(site: Site) -> None:
+    """A client that plays on as many connections as it gets holds six, and another viewer joins beside it."""
+    site.open()
+    playing = ["ss", "-Htn", "state", "established", "sport = :8554", "and", "dst", str(site.lab.host("member").vpn4)]
+    with second_viewer(site) as rude:
+        command = [sys.executable, str(ROOT / "bench/stubborn.py"), str(site.gateway.vpn4), "8554", "20"]
+        stubborn = rude.popen(command)
+        try:
+            wait.until(lambda: len(site.gateway.run(playing).stdout.splitlines()) == 6, 10, "six connections")
+            assert any(number is not None for number in site.watch(frames=20))
+            assert len(site.gateway.run(playing).stdout.splitlines()) == 6, "the control: they are still there"
+        finally:
+            stubborn.kill()
+            stubborn.wait(5)
