@@ -74,9 +74,9 @@ def test_an_entitled_viewer_who_floods_is_not_felt(site: Site) -> None:
     say(f"before: {before}\nduring: {during}\n{seen}")
     say(f"MB: {resident} -> {memory(site)}; {logged(site, since)} lines of log")
     for name in ("player", "page"):
-        assert seen[name]["begun"] > 0.8 * 250 * SECONDS, "the control: the flood was one"
-        assert 20 < seen[name]["answered"] < 0.1 * seen[name]["begun"], name
-    assert seen["media"]["begun"] > 0.8 * 1000 * SECONDS
+        assert seen[name]["begun"] > 0.5 * 250 * SECONDS, "the control: the flood was one"
+        assert 5 < seen[name]["answered"] < 0.1 * seen[name]["begun"], name
+    assert seen["media"]["begun"] > 0.5 * 1000 * SECONDS
     assert not_felt(before, during)
     assert {unit: site.pid(unit) for unit in UNITS} == pids, "nothing of ours has died"
     assert all(size < MEMORY_MB[unit] for unit, size in memory(site).items())
@@ -117,7 +117,7 @@ def test_a_member_who_floods_gets_nothing_and_is_not_felt(site: Site) -> None:
     during = feel(site, 5)
     seen = {name: outcome(process) for name, process in running.items()}
     say(f"before: {before}\nduring: {during}\n{seen}")
-    assert all(found["begun"] > 1000 and not found["answered"] for found in seen.values())
+    assert all(found["begun"] > 500 and not found["answered"] for found in seen.values())
     assert not any(seen[name]["connected"] for name in ("player", "page"))
     assert not_felt(before, during)
     assert len(site.events(window["id"])) <= known + 4, "the maintainer's own coming and going"
