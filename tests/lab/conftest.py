@@ -7,6 +7,9 @@ import pytest
 
 from lab import Lab
 from lab.fleet import down
+from tests.lab.converged import converged, site
+
+__all__ = ["converged", "fresh_lab", "lab", "site"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

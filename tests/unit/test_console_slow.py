@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sightglass.httpserver import REQUEST_S
-from tests.unit.test_console import Agent, get, page
+from tests.unit.console_parts import Agent, get, page
 
 LATE_S = 3.0
 
