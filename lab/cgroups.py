@@ -47,6 +47,16 @@ class Cgroup:
                 return pid
         return None
 
+    def freeze(self, part: str, *, frozen: bool) -> None:
+        """Stops every process of the part where it stands, or lets them go on; returns when the kernel says so."""
+        directory = self.path / part
+        (directory / "cgroup.freeze").write_text("1" if frozen else "0")
+        wanted, end = f"frozen {int(frozen)}", time.monotonic() + 5
+        while wanted not in (directory / "cgroup.events").read_text().splitlines():
+            if time.monotonic() > end:
+                raise LabError(f"{directory} does not say {wanted!r} within 5 s")
+            time.sleep(0.005)
+
     def exists(self) -> bool:
         return any(tree.exists() for tree in self.trees)
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -112,6 +112,16 @@ class Lab:
         """Kills a gateway at once; returns when it has booted from the same disk and the VPN is back."""
         gateway = self._gateway(name)
         self._again(gateway, lambda: Cgroup(self.name).kill(name))
+
+    @contextlib.contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """A gateway's processes stand still while the block runs; its kernel goes on."""
+        part = self._gateway(name).name
+        Cgroup(self.name).freeze(part, frozen=True)
+        try:
+            yield
+        finally:
+            Cgroup(self.name).freeze(part, frozen=False)
 
     def _gateway(self, name: str) -> Host:
         host = self.host(name)

@@ -22,6 +22,7 @@ _TOOLS = {
     "tcpdump": "tcpdump",
     "socat": "socat",
     "jq": "jq",
+    "gcc": "gcc libc6-dev",  # for the wall clock that is wrong; what tcc builds wants an executable stack
     "chromium": "chromium fonts-dejavu-core",
     "libatomic": "libatomic1",  # for the node that drives chromium; a small Debian lacks it
 }

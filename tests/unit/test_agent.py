@@ -16,6 +16,7 @@ from sightglass.adapters.console import ConsoleChannel
 from sightglass.adapters.feed import FeedChannel
 from sightglass.adapters.load import LoadWatch
 from sightglass.adapters.mqtt import LaneListener
+from sightglass.adapters.pins import Pins
 from sightglass.adapters.tailnet import Tailnet
 from sightglass.agent import Agent
 from sightglass.config import Config
@@ -36,7 +37,7 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
     tailnet = Tailnet(str(tmp_path / "no-socket"), "lo", "example/cap")
     lanes = LaneListener("127.0.0.1", 1, {}, lambda: 0.0, lambda: None, lambda _lane, _fps: None)
     load, users = LoadWatch(config, lambda: 0.0), frozenset({99_999})
-    observer = Observer(config, tailnet, lanes, load, users, tmp_path / "mediamtx.yml", lambda: None)
+    observer = Observer(config, tailnet, lanes, load, Pins(tmp_path), users, tmp_path / "mediamtx.yml", lambda: None)
     wake, no_shutter = (lambda: None), str(tmp_path / "no-shutter")
     parts = Parts(config, observer, tailnet, FeedChannel(0, wake), ConsoleChannel(0, wake), {}, tmp_path, no_shutter)
     made = Agent(parts, Store(tmp_path, "boot"))

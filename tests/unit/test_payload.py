@@ -15,6 +15,7 @@ from sightglass import guards
 from sightglass.adapters import clock
 from sightglass.adapters.load import LoadWatch
 from sightglass.adapters.mqtt import LaneListener
+from sightglass.adapters.pins import Pins
 from sightglass.adapters.tailnet import Tailnet
 from sightglass.config import Config
 from sightglass.observer import Observer, Subject
@@ -124,7 +125,7 @@ def verdict(tmp_path: Path, path: str | None, *sent: bytes) -> Verdict:
     for payload in sent:
         listener.take(lane["state_topic"], payload, retained=True)
     tailnet = Tailnet(str(tmp_path / "none"), "lo", "example/cap")
-    observer = Observer(config, tailnet, listener, watch, frozenset(), tmp_path / "none", lambda: None)
+    observer = Observer(config, tailnet, listener, watch, Pins(tmp_path), frozenset(), tmp_path / "none", lambda: None)
     facts = observer.facts(Subject(("cam1",), Purpose.ALIGNMENT, frozenset(), None), disabled=False)
     return guards.lane(facts.lanes[0])
 

@@ -251,9 +251,22 @@ def test_a_window_opens_with_the_rules_of_the_file(lab: Net, harm: str) -> None:
         "flush chain inet sightglass from_vpn",
         "insert rule inet sightglass from_vpn accept",
         "add element inet sightglass sources4 { 192.168.50.20 . 80 }",
+        f"add element inet sightglass lease4 {{ {MEMBER4} . tcp . 8554 }}",
+        f"add element inet sightglass lease4 {{ {VIEWER4} . udp . 9999 timeout 1h }}",
+        f"add element inet sightglass own4 {{ {LAN_GW4} }}",
         rendered(),
     ],
-    ids=["flush ruleset", "delete", "flush chain", "insert rule", "add source", "load again"],
+    ids=[
+        "flush ruleset",
+        "delete",
+        "flush chain",
+        "insert rule",
+        "add source",
+        "a stranger's lease",
+        "another port",
+        "another address",
+        "load again",
+    ],
 )
 def test_a_table_that_changes_in_a_window_ends_it(lab: Net, harm: str) -> None:
     """Whatever is done to the table, the shutter ends at once, not at the next renewal."""

@@ -43,7 +43,8 @@ class Listener:
 class Exposure:
     """Every listener of the host, and what a window may have: `allowed` is exact, `users` and `ports` are ours.
 
-    `config_intact` says whether MediaMTX's configuration is still the one that was rendered for this window.
+    `config_intact` says whether MediaMTX's configuration is still the one that was rendered for this window, `strange`
+    which installed file is not as the roles pinned it, as a sentence.
     """
 
     listeners: frozenset[Listener]
@@ -51,6 +52,7 @@ class Exposure:
     users: frozenset[int]
     ports: frozenset[int]
     config_intact: bool
+    strange: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,8 @@ def exposure(facts: Facts) -> Verdict:
         return unknown("exposure", "exposure-unknown", "the listening sockets could not be read")
     if not seen.config_intact:
         return failed("exposure", "exposure", "MediaMTX's configuration is not the one of this window")
+    if seen.strange is not None:
+        return failed("exposure", "exposure", seen.strange)
     strangers = sorted(
         listener
         for listener in seen.listeners - seen.allowed

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import pwd
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from sightglass.adapters import clock
 from sightglass.adapters.console import ConsoleChannel
@@ -18,6 +20,7 @@ from sightglass.adapters.feed import FeedChannel
 from sightglass.adapters.listen import listen_fds
 from sightglass.adapters.load import LoadWatch
 from sightglass.adapters.mqtt import LaneListener
+from sightglass.adapters.pins import Pins
 from sightglass.adapters.tailnet import Tailnet
 from sightglass.agent import Agent
 from sightglass.api.server import serve
@@ -29,6 +32,7 @@ from sightglass.sdnotify import notify
 from sightglass.store import Store
 
 CONFIG = Path("/etc/sightglass/agent.json")
+PINS = Path("/etc/sightglass/pins.d")
 STATE = Path("/var/lib/sightglass")
 RUN = Path("/run/sightglass")
 SHUTTER_SOCKET = "/run/sightglass-shutter.sock"
@@ -56,6 +60,7 @@ def main() -> None:
 async def run(config: Config) -> None:
     """Run the agent until SIGTERM."""
     stop = asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(_fault)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     fds = listen_fds()
@@ -84,7 +89,9 @@ async def run(config: Config) -> None:
     )
     feed = FeedChannel(users["feed"], awake.set)
     console = ConsoleChannel(users["console"], awake.set)
-    observer = Observer(config, tailnet, lanes, load_watch, frozenset(users.values()), RUN / SERVER_CONFIG, awake.set)
+    observer = Observer(
+        config, tailnet, lanes, load_watch, Pins(PINS), frozenset(users.values()), RUN / SERVER_CONFIG, awake.set
+    )
     observer.floor = store.newest()
     parts = Parts(config, observer, tailnet, feed, console, users, RUN, SHUTTER_SOCKET)
     agent = Agent(parts, store, changed=awake)
@@ -115,6 +122,16 @@ async def run(config: Config) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(loop, *tasks, return_exceptions=True), 2)
         await tailnet.close()
+
+
+def _fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A fault in a callback of the loop, with its trace, but for one of the MQTT library's: after a host stood still it
+    asks to write to a socket that it has just closed."""
+    error = context.get("exception")
+    if isinstance(error, OSError) and error.errno == errno.EBADF:
+        log.warning("a callback came too late: %s", error)
+    else:
+        loop.default_exception_handler(context)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 from sightglass.adapters import clock, sockets
 from sightglass.adapters.load import LoadWatch
 from sightglass.adapters.mqtt import LaneListener
+from sightglass.adapters.pins import Pins
 from sightglass.adapters.tailnet import Tailnet, TailnetError
 from sightglass.config import Config
 from sightglass.facts import Clock, Exposure, Facts, Lane, Listener, Vpn
@@ -53,11 +54,12 @@ class Observer:
         tailnet: Tailnet,
         lanes: LaneListener,
         load: LoadWatch,
+        pins: Pins,
         users: frozenset[int],
         server_config: Path,
         changed: Callable[[], None],
     ) -> None:
-        self._config, self._tailnet, self._lanes, self._load = config, tailnet, lanes, load
+        self._config, self._tailnet, self._lanes, self._load, self._pins = config, tailnet, lanes, load, pins
         self._users, self._server_config, self._changed = users, server_config, changed
         self._vpn: tuple[float, Vpn] | None = None
         self.connected: frozenset[tuple[int, Address]] = frozenset()
@@ -135,6 +137,7 @@ class Observer:
             users=self._users,
             ports=frozenset(self._config.ports.reserved()),
             config_intact=subject.config_hash is None or _hash(self._server_config) == subject.config_hash,
+            strange=self._pins.strange(),
         )
 
     def _lane_names(self, cameras: Sequence[str]) -> list[str]:

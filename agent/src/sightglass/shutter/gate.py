@@ -40,6 +40,17 @@ class Ports(NamedTuple):
         return tuple(sorted({*self.tcp, *self.local}))
 
 
+def elements(renew: Renew, ports: Ports) -> dict[str, frozenset[str]]:
+    """What each set shall hold, as nft writes it."""
+    leased = [*(f"tcp . {port}" for port in ports.tcp), *(f"udp . {port}" for port in ports.udp)]
+    found = {"open": frozenset(f"tcp . {port}" for port in ports.local)}
+    for family in (4, 6):
+        found[f"own{family}"] = frozenset(str(address) for address in renew.own if address.version == family)
+        viewers = [address for address in renew.viewers if address.version == family]
+        found[f"lease{family}"] = frozenset(f"{address} . {port}" for address in viewers for port in leased)
+    return found
+
+
 def script(renew: Renew, ports: Ports) -> str:
     """One transaction that makes the sets exactly what `renew` says.
 
@@ -47,19 +58,31 @@ def script(renew: Renew, ports: Ports) -> str:
     sees the sets empty.
     """
     lines = [_FLUSH]
-    timeout = f"timeout {renew.seconds}s"
-
-    def add(name: str, keys: list[str]) -> None:
+    for name, keys in elements(renew, ports).items():
         if keys:
-            lines.append(f"add element {TABLE} {name} {{ {', '.join(f'{key} {timeout}' for key in keys)} }}")
-
-    add("open", [f"tcp . {port}" for port in ports.local])
-    leased = [*(f"tcp . {port}" for port in ports.tcp), *(f"udp . {port}" for port in ports.udp)]
-    for family in (4, 6):
-        add(f"own{family}", [str(address) for address in renew.own if address.version == family])
-        viewers = sorted((address for address in renew.viewers if address.version == family), key=int)
-        add(f"lease{family}", [f"{address} . {port}" for address in viewers for port in leased])
+            timed = ", ".join(f"{key} timeout {renew.seconds}s" for key in sorted(keys))
+            lines.append(f"add element {TABLE} {name} {{ {timed} }}")
     return "\n".join(lines)
+
+
+def _strangers(objects: list[dict[str, Any]], leased: dict[str, frozenset[str]]) -> list[str]:
+    """Elements of our sets that no renewal has put there; those that have expired meanwhile are simply gone."""
+    found = []
+    for entry in objects:
+        body = entry.get("set")
+        if body is None or body["name"] not in SETS:
+            continue
+        for item in body.get("elem", []):
+            key = _key(item["elem"]["val"] if isinstance(item, dict) and "elem" in item else item)
+            if key not in leased.get(body["name"], frozenset()):
+                found.append(f"{body['name']} {key}")
+    return found
+
+
+def _key(value: Any) -> str:
+    """An element as `script` writes it. Without /etc/protocols nft prints numbers for them."""
+    parts = value["concat"] if isinstance(value, dict) else [value]
+    return " . ".join({"6": "tcp", "17": "udp"}.get(str(part), str(part)) for part in parts)
 
 
 def _shape(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -82,6 +105,7 @@ class Gate:
         self._interface = interface
         self._rules = rules
         self._viewers: frozenset[Address] = frozenset()
+        self._leased: dict[str, frozenset[str]] = {}
         self._nft = Nft()
         # Bound before the table is looked at, so that no change falls between.
         self.changes = netlink.connect(netlink.NETFILTER, _NFTABLES_GROUP)
@@ -127,14 +151,17 @@ class Gate:
                     raise
 
     def verify(self) -> None:
-        """The table must be the one of the start: same rules, same handles. At each renewal and nftables event."""
+        """The table must be the one of the start: same rules, same handles, no lease but ours. At each renewal and
+        nftables event."""
         self._drain()
         try:
-            shape = _shape(self._nft.objects(f"list table {TABLE}"))
+            objects = self._nft.objects(f"list table {TABLE}")
         except NftError:
             raise GateError(f"table {TABLE} is gone") from None
-        if json.dumps(shape) != self._table:
+        if json.dumps(_shape(objects)) != self._table:
             raise GateError(f"table {TABLE} was changed or loaded again")
+        if strangers := _strangers(objects, self._leased):
+            raise GateError(f"table {TABLE} holds a lease that nobody gave: {strangers[0]}")
 
     def renew(self, renew: Renew) -> int:
         """Make the leases what `renew` says; returns how many sockets of viewers no longer named were destroyed."""
@@ -142,6 +169,7 @@ class Gate:
         if strangers:
             raise GateError(f"{', '.join(sorted(map(str, strangers)))} is no address of {self._interface}")
         self._nft.run(script(renew, self._ports))
+        self._leased = elements(renew, self._ports)
         removed = self._viewers - renew.viewers
         self._viewers = renew.viewers
         destroyed = sockdestroy.destroy(self._ports.streams(), removed) if removed else 0
