@@ -79,10 +79,11 @@ class Cell:
 
 
 @contextmanager
-def responder(gateway: Host) -> Iterator[None]:
-    """The control port answers on every address of the gateway while the block runs."""
+def responder(gateway: Host, *ports: int) -> Iterator[None]:
+    """The control port, or these, answer on every address of the gateway while the block runs."""
     script = (TOOLS / "responder.py").read_text()
-    process = gateway.popen(["python3", "-c", script, str(PROBE_PORT)], stdin=-1, stdout=-1, text=True)
+    words = [str(port) for port in ports or (PROBE_PORT,)]
+    process = gateway.popen(["python3", "-c", script, *words], stdin=-1, stdout=-1, text=True)
     try:
         if process.stdout is None or process.stdout.readline().strip() != "ready":
             raise RuntimeError("the control responder did not start")

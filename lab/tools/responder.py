@@ -1,11 +1,12 @@
-"""The probe's positive control: answers every TCP connection and UDP datagram on one port, on every address.
+"""The probe's positive control: answers every TCP connection and UDP datagram on its ports, on every address.
 
-`responder.py PORT` prints `ready` and runs until it is killed or its standard input ends.
+`responder.py PORT…` prints `ready` and runs until it is killed or its standard input ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import sys
 
@@ -40,10 +41,10 @@ def addresses() -> list[str]:
     return [address for address in found if not address.startswith("fe80:")]
 
 
-async def main(port: int) -> None:
+async def main(ports: list[int]) -> None:
     """Serve on each address by itself."""
     loop = asyncio.get_running_loop()
-    for address in addresses():
+    for address, port in itertools.product(addresses(), ports):
         await asyncio.start_server(answer, address, port)
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         await loop.create_datagram_endpoint(Echo, local_addr=(address, port), family=family)
@@ -53,4 +54,4 @@ async def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    asyncio.run(main([int(port) for port in sys.argv[1:]]))
