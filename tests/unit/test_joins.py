@@ -121,6 +121,7 @@ def test_the_feed_publishes(asked: Asked) -> None:
         {**READ, "protocol": "hls"},
         {**READ, "action": "playback"},
         {**READ, "action": "api"},
+        {**PUBLISH, "ip": str(ANN)},
         {**PUBLISH, "password": "console-secret"},
         {**PUBLISH, "password": ""},
         {**PUBLISH, "user": "ann"},

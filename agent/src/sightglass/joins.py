@@ -75,7 +75,7 @@ class Joins:
         if self.machine().window is None or ask.camera not in self.needed.cameras:
             return False
         if ask.action == "publish":
-            return ask.protocol == "rtsp" and ask.user == "feed" and _same(ask.password, self.feed_secret)
+            return self._is_feed(ask)
         if ask.action != "read" or not admits(self.machine()):
             return False
         try:
@@ -99,6 +99,11 @@ class Joins:
             return False
         self.key_frame(ask.camera)
         return True
+
+    def _is_feed(self, ask: Ask) -> bool:
+        """The feed itself. Its secret alone is no right to publish: a viewer that has come by it is elsewhere."""
+        known = ask.protocol == "rtsp" and ask.user == "feed" and _same(ask.password, self.feed_secret)
+        return known and ask.address in map(str, self.own)
 
     async def _peer(self, viewer: Address) -> Peer | None:
         # A viewer that asks in a loop (2 500 times in 6 s were seen) must not take half a core from the parking. What
