@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lab.host import Host
-from tests.lab.attack.ground import Ground
+from tests.lab.attack.ground import LINKS, Ground
 
 _FIRST_PORT = 41_000
 SPREAD = 10
@@ -17,7 +17,7 @@ SPREAD = 10
 @dataclass(frozen=True)
 class Forged:
     """Packets of one attack. `source` and `target` are words of `_address`; `chain` is the gate's that must refuse
-    them, or nothing when the kernel itself does, with or without the gate."""
+    them, or nothing when the kernel itself (from a member: tailscaled) does, with or without the gate."""
 
     name: str
     source: str
@@ -47,7 +47,7 @@ class Forged:
 def _address(ground: Ground, host: str, word: str, family: int) -> str:
     mine, gateway = ground.near(host, family)
     viewer: Host = ground.site.maintainer
-    side = "lan0" if host == "lan" else "eth0"
+    side = LINKS[host]
     known = {
         "mine": mine,
         "gateway": gateway,
@@ -88,6 +88,15 @@ def _all() -> Iterator[Forged]:
     # To a port that is not ours, so that the address alone refuses it.
     yield Forged("a source route to the VPN address", "mine", "gateway", "in", 4, dport=22, more={"to": "own"})
     yield Forged("a segment route to the VPN address", "mine", "gateway", "from_vpn", 6, more={"to": "own"})
+    for family in (4, 6):
+        # What is no SYN passes tailscaled whatever the policy says.
+        yield Forged(f"a member, IPv{family}", "mine", "own", "from_vpn", family, flags=EVERY_FLAG, hosts=("member",))
+        yield Forged(f"a member, media, IPv{family}", "mine", "own", "from_vpn", family, "udp", 8189, hosts=("member",))
+        # tailscaled refuses tiny fragments, and knows whose address it is.
+        yield Forged(
+            f"a member in fragments, IPv{family}", "mine", "own", "", family, more={"cut": 8}, hosts=("member",)
+        )
+        yield Forged(f"a member as the viewer, IPv{family}", "viewer", "own", "", family, hosts=("member",))
     yield Forged("a carrier's source", "carrier", "own", "pre", 4)
     yield Forged("loopback from outside", "mine", "loopback", "pre", 4, dport=8800)
     yield Forged("a source route to loopback", "mine", "gateway", "in", 4, dport=8800, more={"to": "loopback"})

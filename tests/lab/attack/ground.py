@@ -27,6 +27,8 @@ BEHIND = 10_000
 HOOK = 8800
 OPENER = 7998
 """Nothing of ours listens there, and the site's rules lead nowhere: where a packet that must arrive does."""
+LINKS = {"wan": "eth0", "lan": "lan0", "member": "tailscale0"}
+"""Who forges packets, and where: there and on the gateway the link has the same name."""
 _KERNEL = (
     "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.ipv4.conf.all.route_localnet",
     "net.ipv4.conf.all.accept_source_route", "net.ipv4.conf.all.accept_local", "net.ipv4.conf.eth0.accept_local",
@@ -95,9 +97,9 @@ class Ground:
 
     def forge(self, host: str, packets: Sequence[dict[str, Any]]) -> None:
         """Put packets on the wire at `host`, and one more that must arrive; returns when the gateway has taken it."""
-        link = "lan0" if host == "lan" else "eth0"
+        link = LINKS[host]
         self.gateway.run(["nft", "flush", "set", "inet", "late", "seen"])
-        mac = json.loads(self.gateway.run(["ip", "-j", "link", "show", "dev", link]).stdout)[0]["address"]
+        mac = json.loads(self.gateway.run(["ip", "-j", "link", "show", "dev", link]).stdout)[0].get("address", "")
         source, target = self.near(host)
         last = {"source": source, "target": target, "protocol": "udp", "sport": OPENER, "dport": OPENER}
         words = [sys.executable, str(TOOLS / "forge.py"), link, mac]
@@ -106,7 +108,7 @@ class Ground:
 
     def near(self, host: str, family: int = 4) -> tuple[str, str]:
         """The host's address and the gateway's, on the network that they share."""
-        side = f"{'lan' if host == 'lan' else 'wan'}{family}"
+        side = f"{ {'member': 'vpn'}.get(host, host) }{family}"
         return str(getattr(self.site.lab.host(host), side)), str(getattr(self.gateway, side))
 
     def probe(self, host: str, probes: Sequence[dict[str, Any]]) -> list[bool]:

@@ -1,5 +1,5 @@
-"""WAN and LAN against an open window, on a gateway that was prepared for them; each attack first succeeds without the
-gate."""
+"""WAN, LAN and VPN members against an open window, on a gateway that was prepared for them and in a VPN that stops
+nobody; each attack first succeeds without the gate."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 
-from demo.matrix import TCP_PORTS, UDP_PORTS
+from demo.matrix import TCP_PORTS, UDP_PORTS, responder
 from lab import Lab, wait
 from tests.lab.attack.forged import CASES, Forged
-from tests.lab.attack.ground import BEHIND, HOOK, Ground, prepared
+from tests.lab.attack.ground import BEHIND, HOOK, LINKS, Ground, prepared
+from tests.lab.attack.policy import EVERYTHING, granted
 from tests.lab.window.site_under_test import Site
 
 Probe = dict[str, Any]
+SERVERS = (1883, 1935, 8000, 8001, 8322, 8800, 8888, 8890, 8892, 8893, 9996, 9997, 9998, 9999)
+"""The hook, the site's own, and every port at which MediaMTX would listen if it were left to itself."""
+FREE = 7997
 VANTAGES = ("wan", "lan", "container", "member", "maintainer")
 
 
@@ -25,8 +29,8 @@ def through_docker(ground: Ground, vantage: str) -> list[Probe]:
     addresses: list[str | None]
     pairs = [("tcp", port + BEHIND) for port in (*TCP_PORTS, HOOK)] + [("udp", port + BEHIND) for port in UDP_PORTS]
     if vantage in ("member", "maintainer"):
-        # The VPN's policy lets them to this one; Docker leads it to the stream.
-        pairs, addresses = [("tcp", 7999), ("udp", 7999)], [gateway.vpn4, gateway.vpn6]
+        # The VPN's own policy lets them to 7999; Docker leads it to the stream.
+        pairs, addresses = [*pairs, ("tcp", 7999), ("udp", 7999)], [gateway.vpn4, gateway.vpn6]
     elif vantage == "container":
         addresses = ["172.17.0.1", gateway.wan4]
         straight = [("tcp", port) for port in TCP_PORTS] + [("udp", port) for port in UDP_PORTS]
@@ -49,9 +53,11 @@ def ground(converged: Lab) -> Iterator[Ground]:
     site = Site(converged, converged.host("gw1"), converged.host("maintainer"))
     site.wait_closed()
     site.wait_guards()
-    with prepared(site) as ground:
+    with granted(site, EVERYTHING), prepared(site) as ground:
         with ground.without_the_gate():
-            for host in ("wan", "lan"):
+            stream = [{"protocol": "tcp", "address": site.gateway.vpn4, "port": 8554}]
+            wait.until(lambda: all(ground.probe("member", stream)), 10, "the policy lets the member through")
+            for host in LINKS:
                 mine = [(case, first) for where, case, first in CASES if where == host]
                 ground.forge(host, [packet for case, first in mine for packet in case.packets(ground, host, first)])
                 seen = ground.seen()
@@ -105,6 +111,21 @@ def test_what_docker_publishes_leads_nowhere(ground: Ground, record_property: An
     after = ground.dropped()
     record_property("stopped_by", str({chain: after[chain] - before[chain] for chain in after}))
     assert [probe for probe, answered in zip(probes, reached, strict=True) if answered] == []
+    assert ground.lives()
+
+
+@pytest.mark.requirement("A2")
+@pytest.mark.requirement("A5")
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_member_gets_no_byte_at_any_port(ground: Ground, family: int) -> None:
+    """Not by TCP and not by UDP, though the VPN's policy lets everything through: a reset or silence."""
+    address = ground.near("member", family)[1]
+    ports = (*TCP_PORTS, *SERVERS, FREE)
+    probes = [{"protocol": word, "address": address, "port": port} for word in ("tcp", "udp") for port in ports]
+    with responder(ground.gateway, FREE):
+        reached = ground.probe("member", probes)
+    answered = [(probe["protocol"], probe["port"]) for probe, yes in zip(probes, reached, strict=True) if yes]
+    assert answered == [("tcp", FREE), ("udp", FREE)], "the control, and nothing else"
     assert ground.lives()
 
 

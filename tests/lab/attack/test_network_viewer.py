@@ -1,0 +1,208 @@
+"""An entitled viewer, in a VPN that stops nobody, wants more than to watch: to publish, other cameras, other people's
+sessions, the server's own ports, and all of it again after the end."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from demo.matrix import OPEN, OPENED
+from lab import Lab, wait
+from lab.media import TOOLS
+from tests.lab.attack.viewing import ANNOUNCED, TCP, Scene, opened
+from tests.lab.window.test_page import SDP, ask
+
+SERVERS = (1883, 1935, 8000, 8001, 8322, 8800, 8888, 8889, 8890, 8892, 8893, 9996, 9997, 9998, 9999)
+
+
+@pytest.fixture(scope="module")
+def scene(converged: Lab) -> Iterator[Scene]:
+    """The window stays open while the tests attack it."""
+    with opened(converged) as scene:
+        yield scene
+
+
+def basic(user: str, password: str) -> str:
+    """Credentials as HTTP and RTSP carry them."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@pytest.mark.requirement("A5")
+@pytest.mark.parametrize("path", ["/cam1", "/cam2", "/other", "/cam1/more"])
+@pytest.mark.parametrize("who", ["nobody", "feed, no password", "feed, a guess", "console", "feed, its own secret"])
+def test_a_viewer_cannot_publish(scene: Scene, path: str, who: str) -> None:
+    """By RTSP, at this camera and at others, with no credentials, guessed ones, and the very ones of the feed."""
+    given = {
+        "nobody": {},
+        "feed, no password": {"Authorization": basic("feed", "")},
+        "feed, a guess": {"Authorization": basic("feed", "feed")},
+        "console": {"Authorization": basic("console", "console")},
+        "feed, its own secret": {"Authorization": scene.feed},
+    }[who]
+    with scene.rtsp() as viewer:
+        assert viewer.ask("DESCRIBE")["status"] == 200, "the control: the same connection may watch"
+        sent = {**given, "Content-Type": "application/sdp"}
+        assert viewer.ask("ANNOUNCE", path, sent, ANNOUNCED)["status"] in (400, 401, 404, None)
+    with scene.rtsp() as viewer:
+        assert viewer.ask("RECORD", path, given)["status"] != 200
+    assert scene.publishers() == 1, "the feed"
+    assert scene.lives()
+
+
+ELSEWHERE = [
+    "/cam2", "/none", "/", "", "/cam1/../cam2", "/cam1/..%2fcam2", "/cam1%2f..%2fcam2", "/%63am2", "//cam1",
+    "/CAM1", "/cam1%00", "/cam1%0a", "/cam1;cam2", "/all_others", "/~%5ecam", "/../../etc/passwd", "/cam1/cam2",
+    "/cam2?path=cam1", "/cam2/trackID=0",
+]  # fmt: skip
+
+
+@pytest.mark.requirement("A5")
+@pytest.mark.parametrize("path", ELSEWHERE)
+def test_a_viewer_gets_no_other_camera(scene: Scene, path: str) -> None:
+    """Not one that the gateway has and the window has not, and not by a path that means another one."""
+    with scene.rtsp() as viewer:
+        assert viewer.ask("DESCRIBE", path)["status"] != 200
+    with scene.rtsp() as viewer:
+        assert viewer.ask("DESCRIBE")["status"] == 200, "the control"
+        assert viewer.ask("SETUP", f"{path}/trackID=0", TCP)["status"] != 200
+    host = scene.site.page.rstrip("/")
+    with scene.page() as page:
+        headers = {**SDP, "X-Sightglass-Page": page}
+        (answer,) = ask(scene.site.maintainer, ("POST", f"{host}/whep{path}", headers, "v=0\r\n"))
+        assert answer[0] in (307, 404, 405), answer
+
+
+@pytest.mark.requirement("N1")
+@pytest.mark.parametrize(
+    "transport",
+    [
+        "RTP/AVP;unicast;client_port=7100-7101",
+        "RTP/AVP;multicast",
+        "RTP/AVP;unicast;destination={lan};client_port=7100",
+    ],
+)
+def test_a_viewer_cannot_send_the_picture_elsewhere(scene: Scene, transport: str) -> None:
+    """Not by UDP, not to a group, not to another host: the picture goes where it was asked from."""
+    asked = {"Transport": transport.format(lan=scene.site.lab.host("lan").lan4)}
+    with scene.rtsp() as viewer:
+        assert viewer.ask("SETUP", "/cam1/trackID=0", asked)["status"] in (400, 461)
+        assert viewer.ask("SETUP", "/cam1/trackID=0", TCP)["status"] == 200, "the control"
+
+
+@pytest.mark.requirement("A5")
+def test_a_viewer_reaches_nothing_of_the_server_but_the_stream(scene: Scene) -> None:
+    """API, metrics, profiles, playback and the offers' port, in both families; the window's own ports answer."""
+    gateway = scene.site.gateway
+    places = [(address, port) for address in (gateway.vpn4, gateway.vpn6) for port in (*SERVERS, *OPENED)]
+    probes = [{"protocol": "tcp", "address": str(address), "port": port} for address, port in places]
+    done = scene.site.maintainer.run([sys.executable, str(TOOLS / "probe.py")], input=json.dumps(probes), timeout=20)
+    answers = json.loads(done.stdout)["probes"]
+    reached = {(probe["address"], probe["port"]) for probe in answers if probe["outcome"] in OPEN}
+    assert reached == {(gateway.vpn4, port) for port in OPENED}
+
+
+@pytest.mark.requirement("A5")
+def test_a_session_is_of_no_use_to_another_viewer(scene: Scene) -> None:
+    """Whoever knows its number can neither stop, pause nor take over a picture; the one who has it can."""
+    with scene.rtsp() as ann, scene.rtsp(scene.other) as bob:
+        session = ann.play()
+        before = ann.packets()
+        theirs = {"Session": session}
+        for method in ("GET_PARAMETER", "PAUSE", "TEARDOWN", "PLAY", "RECORD", "SETUP"):
+            with scene.rtsp(scene.other) as thief:  # the server hangs up after each
+                taken = thief.ask(method, "/cam1/trackID=0" if method == "SETUP" else "/cam1", {**TCP, **theirs})
+                assert taken["status"] in (400, 404, 454), (method, taken)
+        assert ann.packets() > before
+        assert ann.ask("GET_PARAMETER", "/cam1", theirs)["status"] == 200, "the control"
+        bob.play()
+        assert bob.packets() > 0, "the control: bob may watch by himself"
+
+
+@pytest.mark.requirement("A5")
+def test_a_tunnel_is_not_completed_by_another_viewer(scene: Scene) -> None:
+    """RTSP over HTTP joins two connections by a number that a viewer chooses; they must be one viewer's."""
+    words = [sys.executable, "-c", _TUNNEL, str(scene.site.gateway.vpn4)]
+    for number, host, joined in (("one", scene.site.maintainer, True), ("two", scene.other, False)):
+        listener = scene.site.maintainer.popen([*words, "GET", number], stdin=-1, stdout=-1, text=True)
+        try:
+            assert listener.stdout is not None
+            assert listener.stdout.readline() == "HTTP/1.1 200 OK\n"
+            host.run([*words, "POST", number])
+            assert ("RTSP/1.0 200 OK" in listener.communicate("", timeout=10)[0]) is joined
+        finally:
+            listener.kill()
+            listener.communicate(timeout=5)
+
+
+_TUNNEL = """
+import base64, socket, sys
+address, method, number = sys.argv[1:]
+with socket.create_connection((address, 8554), timeout=2) as tunnel:
+    kind = "Accept" if method == "GET" else "Content-Type"
+    head = f"{method} /cam1 HTTP/1.1\\r\\nHost: {address}\\r\\nX-Sessioncookie: {number}\\r\\n"
+    head += f"{kind}: application/x-rtsp-tunnelled\\r\\n\\r\\n"
+    body = base64.b64encode(f"OPTIONS rtsp://{address}:8554/cam1 RTSP/1.0\\r\\nCSeq: 1\\r\\n\\r\\n".encode())
+    tunnel.sendall(head.encode() + (body if method == "POST" else b""))
+    try:
+        while data := tunnel.recv(4096):
+            print(data.decode(), flush=True)
+    except OSError:
+        pass
+"""
+
+
+@pytest.mark.requirement("A5")
+def test_a_page_is_of_no_use_to_another_viewer(scene: Scene) -> None:
+    """Neither its id, nor the session behind it: nobody can end, change or take over what another one sees."""
+    host, server = scene.site.page.rstrip("/"), scene.site.page.replace(":8550/", ":8889")
+    with scene.page() as page:
+        headers = {**SDP, "X-Sightglass-Page": page}
+        offer = ("POST", f"{host}/whep/cam1", headers, "v=0\r\n")
+        assert ask(scene.site.maintainer, offer)[0][0] == 400, "the control: the page itself gets as far as the server"
+        assert ask(scene.other, offer)[0] == (403, "this page is not open\n")
+        places = [f"{host}/whep/cam1", f"{host}/whep/cam1/{page}", f"{host}/cam1/whep/{page}", f"{host}/cam1/whip"]
+        for method in ("PATCH", "DELETE", "PUT", "OPTIONS"):
+            answers = ask(scene.other, *((method, place, headers, "") for place in places))
+            assert {status for status, _ in answers} <= {404, 405}, (method, answers)
+        answers = ask(
+            scene.other, *((m, f"{server}/cam1/{w}", SDP, "") for m in ("POST", "DELETE") for w in ("whip", "whep"))
+        )
+        assert {status for status, _ in answers} == {None}
+    assert scene.lives()
+
+
+@pytest.mark.requirement("A5")
+@pytest.mark.requirement("O5")
+def test_nothing_of_a_window_is_of_use_after_it(scene: Scene) -> None:
+    """Session, page and the feed's own secret: not after the end, and not in the next window."""
+    site = scene.site
+    with scene.page() as page, scene.rtsp() as viewer:
+        session = viewer.play()
+        assert viewer.packets() > 0
+        site.close()
+        wait.until(lambda: viewer.ask("COUNT")["status"] is None, 10, "the picture has ended")
+    headers = {**SDP, "X-Sightglass-Page": page}
+    offer = ("POST", f"{site.page}whep/cam1", headers, "v=0\r\n")
+    replays = [("PLAY", {"Session": session}), ("ANNOUNCE", {"Authorization": scene.feed})]
+    for method, given in replays:
+        with scene.rtsp() as viewer:
+            assert viewer.ask(method, "/cam1", given) == {"status": None, "why": "ConnectionRefusedError"}
+    assert ask(site.maintainer, offer)[0][0] is None
+    site.wait_closed()
+    site.open()
+    with scene.rtsp() as viewer:
+        assert viewer.ask("DESCRIBE")["status"] == 200, "the control: the next window"
+    for method, given in replays:
+        with scene.rtsp() as viewer:
+            sent = {**given, "Content-Type": "application/sdp"}
+            assert viewer.ask(method, "/cam1", sent, ANNOUNCED)["status"] in (401, 454, 404, 400)
+    assert ask(site.maintainer, offer)[0] == (403, "this page is not open\n")
+    with scene.page() as again:
+        renewed = ("POST", f"{site.page}whep/cam1", {**headers, "X-Sightglass-Page": again}, "v=0\r\n")
+        assert ask(site.maintainer, renewed)[0][0] == 400, "the control: a page of this window gets to the server"
+    assert scene.publishers() == 1
+    assert scene.lives()
