@@ -88,6 +88,22 @@ def gate() -> Iterator[Net]:
             keeper.join()
 
 
+SAY_PROBE = """
+import socket, sys
+source, address, said = sys.argv[1:]
+with socket.create_connection((address, 8554), 1, (source, 0)) as probe:
+    probe.recv(1)
+    probe.sendall(said.encode())
+    got = 0
+    try:
+        while got < 3000 and (data := probe.recv(4096)):
+            got += len(data)
+        print("data")
+    except ConnectionResetError:
+        print("refused")
+"""
+
+
 @dataclass(frozen=True)
 class Cell:
     """Who asks whom: a host of the net, address, port, own address, user; and what it must get."""
@@ -201,6 +217,21 @@ def test_a_redirect_of_the_site_leads_nowhere(gate: Net) -> None:
         assert probe(gate.peer, OWN4, 9994, source=VIEWER4) == "silent"
     finally:
         gate.gateway.load("delete table ip site\n")
+
+
+@pytest.mark.requirement("A5")
+@pytest.mark.parametrize("source", [VIEWER4, VIEWER6])
+def test_http_at_the_players_port_ends_there(gate: Net, source: str) -> None:
+    """A connection that a browser could make is reset; what a player says goes on, a request that begins alike too."""
+    address = OWN6 if ":" in source else OWN4
+    for said, expected in (
+        ("DESCRIBE rtsp://", "data"),
+        ("GET_PARAMETER rtsp://", "data"),
+        ("PLAY", "data"),
+        ("GET /cam1 HTTP/1.1", "refused"),
+        ("POST /cam1 HTTP/1.1", "refused"),
+    ):
+        assert gate.peer.run("/usr/bin/python3", "-c", SAY_PROBE, source, address, said).strip() == expected, said
 
 
 @pytest.mark.requirement("A2")

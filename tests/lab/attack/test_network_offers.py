@@ -13,10 +13,10 @@ import pytest
 
 from lab import wait
 from lab.media import TOOLS
+from tests.lab.attack.changed import RULES, replaced
 from tests.lab.window.site_under_test import Site
 
 _PACKET = re.compile(r"IP6? (\S+)\.\d+ > (\S+)\.(\d+): ")
-RULES = "/etc/sightglass/nftables.nft"
 PORT = 7100
 HOOK, BROKER = 8800, 1883
 
@@ -46,23 +46,6 @@ def candidates(site: Site) -> list[str]:
         made.append(f"{n} 1 tcp {1671430143 - n} {address} {port} typ host tcptype passive")
     names = ("4ff4e5f5-1f5f-4a3c-8a38-c2a1e1c0f7d1.local", "evil.example")
     return [*made, *(f"9{n} 1 udp 2130706000 {name} {PORT} typ host" for n, name in enumerate(names))]
-
-
-@contextlib.contextmanager
-def replaced(site: Site, file: str, old: str, new: str) -> Iterator[None]:
-    """One of the gateway's files with some of its text changed, for as long as the block runs."""
-    text = site.gateway.run(["cat", file]).stdout
-    changed, times = re.subn(old, new, text)
-    assert times, f"{old!r} is not in {file}"
-    copy = site.gateway.run(["mktemp", "/run/changed-XXXXXX"]).stdout.strip()
-    site.gateway.run(["tee", copy], input=changed)
-    site.gateway.run(["chmod", "0644", copy])
-    site.gateway.run(["mount", "--bind", copy, file])
-    try:
-        yield
-    finally:
-        site.gateway.run(["umount", file])
-        site.gateway.run(["rm", copy])
 
 
 def dialled(site: Site) -> set[str]:

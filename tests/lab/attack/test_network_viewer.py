@@ -123,39 +123,6 @@ def test_a_session_is_of_no_use_to_another_viewer(scene: Scene) -> None:
 
 
 @pytest.mark.requirement("A5")
-def test_a_tunnel_is_not_completed_by_another_viewer(scene: Scene) -> None:
-    """RTSP over HTTP joins two connections by a number that a viewer chooses; they must be one viewer's."""
-    words = [sys.executable, "-c", _TUNNEL, str(scene.site.gateway.vpn4)]
-    for number, host, joined in (("one", scene.site.maintainer, True), ("two", scene.other, False)):
-        listener = scene.site.maintainer.popen([*words, "GET", number], stdin=-1, stdout=-1, text=True)
-        try:
-            assert listener.stdout is not None
-            assert listener.stdout.readline() == "HTTP/1.1 200 OK\n"
-            host.run([*words, "POST", number])
-            assert ("RTSP/1.0 200 OK" in listener.communicate("", timeout=10)[0]) is joined
-        finally:
-            listener.kill()
-            listener.communicate(timeout=5)
-
-
-_TUNNEL = """
-import base64, socket, sys
-address, method, number = sys.argv[1:]
-with socket.create_connection((address, 8554), timeout=2) as tunnel:
-    kind = "Accept" if method == "GET" else "Content-Type"
-    head = f"{method} /cam1 HTTP/1.1\\r\\nHost: {address}\\r\\nX-Sessioncookie: {number}\\r\\n"
-    head += f"{kind}: application/x-rtsp-tunnelled\\r\\n\\r\\n"
-    body = base64.b64encode(f"OPTIONS rtsp://{address}:8554/cam1 RTSP/1.0\\r\\nCSeq: 1\\r\\n\\r\\n".encode())
-    tunnel.sendall(head.encode() + (body if method == "POST" else b""))
-    try:
-        while data := tunnel.recv(4096):
-            print(data.decode(), flush=True)
-    except OSError:
-        pass
-"""
-
-
-@pytest.mark.requirement("A5")
 def test_a_page_is_of_no_use_to_another_viewer(scene: Scene) -> None:
     """Neither its id, nor the session behind it: nobody can end, change or take over what another one sees."""
     host, server = scene.site.page.rstrip("/"), scene.site.page.replace(":8550/", ":8889")
