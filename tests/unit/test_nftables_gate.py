@@ -228,6 +228,9 @@ def test_http_at_the_players_port_ends_there(gate: Net, source: str) -> None:
         ("DESCRIBE rtsp://", "data"),
         ("GET_PARAMETER rtsp://", "data"),
         ("PLAY", "data"),
+        ("DES", "data"),
+        ("G", "refused"),
+        ("POS", "refused"),
         ("GET /cam1 HTTP/1.1", "refused"),
         ("POST /cam1 HTTP/1.1", "refused"),
     ):

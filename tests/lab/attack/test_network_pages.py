@@ -13,7 +13,7 @@ import pytest
 from tests.lab.attack.changed import RULES, replaced
 from tests.lab.window.site_under_test import Site
 
-_RULE = r"tcp dport \$sightglass_rtsp_port @ih.*"
+_RULE = r"tcp dport \$sightglass_rtsp_port @ih,0,8 .*"
 # Says how each connection ends that begins as a browser's would, and what a player gets.
 _SAY = """
 import base64, json, socket, struct, sys
@@ -26,6 +26,7 @@ kind = "application/x-rtsp-tunnelled\\r\\n\\r\\n"
 
 def said(*parts, then=None):
     with socket.create_connection((address, 8554), 2) as port:
+        port.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         seen = b""
         try:
             for part in parts:
@@ -65,3 +66,45 @@ def test_no_web_page_speaks_to_the_players_port(site: Site) -> None:
         assert ask() == dict.fromkeys(("player", "websocket", "tunnel"), "a picture"), "the control"
     reset = "ConnectionResetError"
     assert ask() == {"player": "a picture", "websocket": reset, "tunnel": reset}
+
+
+# A request in pieces, so that no packet begins with a whole word, and more bytes than the server expects.
+_CRASH = """
+import socket, sys
+request = b"GET /cam1 HTTP/1.1\\r\\nHost: x\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n"
+request += b"Sec-WebSocket-Version: 13\\r\\n"
+request += b"Sec-WebSocket-Protocol: rtsp.onvif.org\\r\\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n\\r\\nmore"
+size = int(sys.argv[2])
+with socket.create_connection((sys.argv[1], 8554), 2) as port:
+    port.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        for piece in (request[:size], request[size:]):
+            port.sendall(piece)
+            port.settimeout(0.2)
+            try:
+                print(port.recv(100))
+            except TimeoutError:
+                pass
+    except OSError as error:
+        print(type(error).__name__)
+"""
+
+
+@pytest.mark.requirement("F2")
+@pytest.mark.parametrize("size", [1, 1000])
+def test_a_viewers_request_does_not_end_the_server(site: Site, size: int) -> None:
+    """MediaMTX 1.20.1 panics over it, and the window goes with it; ordinary sockets get no such request through."""
+
+    def ask() -> str:
+        window = site.open()["id"]
+        site.maintainer.run([sys.executable, "-c", _CRASH, str(site.gateway.vpn4), str(size)])
+        try:
+            # The control has to wait for the end of the window; the picture must still come where there is none.
+            return str(len(site.watch(frames=3)))
+        except AssertionError:
+            return site.cause(window)
+
+    with replaced(site, RULES, _RULE, ""):
+        assert ask() == "server-lost", "the control"
+        site.wait_closed()
+    assert ask() == "3"
