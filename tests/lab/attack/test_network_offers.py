@@ -55,7 +55,7 @@ def dialled(site: Site) -> set[str]:
     call = "tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn"
     filters = [f"({ports} and ({call} or udp or ip6))", "dst port 53", "dst port 5353"]
     sniffer = site.gateway.popen(
-        ["tcpdump", "-Z", "root", "-lnn", "-i", "any", " or ".join(filters)],
+        ["tcpdump", "-Z", "root", "--immediate-mode", "-lnn", "-i", "any", " or ".join(filters)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

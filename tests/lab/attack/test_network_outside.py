@@ -137,7 +137,7 @@ def test_a_route_that_somebody_moved_takes_no_picture_along(ground: Ground, link
     gateway, viewer = ground.gateway, str(ground.site.maintainer.vpn4)
     via = str((ground.site.lab.host("lan").lan4) if link == "lan0" else ground.site.lab.host("wan").wan4)
     sniffer = gateway.popen(
-        ["tcpdump", "-Z", "root", "-lnn", "-Q", "out", "-i", link, f"host {viewer}"],
+        ["tcpdump", "-Z", "root", "--immediate-mode", "-lnn", "-Q", "out", "-i", link, f"host {viewer}"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import subprocess
 import sys
@@ -17,18 +18,8 @@ from tests.lab.attack.policy import EVERYTHING, SECOND_VIEWER, granted
 from tests.lab.window.site_under_test import Site
 
 CONFIG = "/etc/sightglass/agent.json"
-ANNOUNCED = "\r\n".join(
-    [
-        "v=0",
-        "o=- 0 0 IN IP4 127.0.0.1",
-        "s=-",
-        "t=0 0",
-        "m=video 0 RTP/AVP 96",
-        "a=rtpmap:96 H264/90000",
-        "a=control:0",
-        "",
-    ]
-)
+_MEDIA = ["m=video 0 RTP/AVP 96", "a=rtpmap:96 H264/90000", "a=fmtp:96 packetization-mode=1", "a=control:0", ""]
+ANNOUNCED = "\r\n".join(["v=0", "o=- 0 0 IN IP4 127.0.0.1", "s=-", "t=0 0", *_MEDIA])
 TCP = {"Transport": "RTP/AVP/TCP;unicast;interleaved=0-1"}
 Answer = dict[str, Any]
 
@@ -36,9 +27,12 @@ Answer = dict[str, Any]
 class Rtsp:
     """A viewer's RTSP connection; `ask` gives the answer, whose status is None when the server hung up."""
 
-    def __init__(self, host: Host, gateway: Host) -> None:
-        words = [sys.executable, str(TOOLS / "rtsp.py"), str(gateway.vpn4), "8554"]
-        self._process = host.popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, host: Host, gateway: Host, user: str | None = None) -> None:
+        words = [sys.executable, str(TOOLS / "rtsp.py")]
+        if host.is_gateway:
+            words = ["python3", "-c", (TOOLS / "rtsp.py").read_text()]
+        words += [str(gateway.vpn4), "8554"]
+        self._process = host.popen(words, user=user, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._url = f"rtsp://{gateway.vpn4}:8554"
 
     def ask(self, method: str, path: str = "/cam1", headers: dict[str, str] | None = None, body: str = "") -> Answer:
@@ -81,9 +75,9 @@ class Scene:
         return self.site.lab.host("member")
 
     @contextlib.contextmanager
-    def rtsp(self, host: Host | None = None) -> Iterator[Rtsp]:
-        """A connection of the maintainer, or of `host`."""
-        connection = Rtsp(host or self.site.maintainer, self.site.gateway)
+    def rtsp(self, host: Host | None = None, user: str | None = None) -> Iterator[Rtsp]:
+        """A connection of the maintainer, or of `host`, there as `user`."""
+        connection = Rtsp(host or self.site.maintainer, self.site.gateway, user)
         try:
             yield connection
         finally:
@@ -123,7 +117,7 @@ class Scene:
 @contextlib.contextmanager
 def overheard(site: Site, found: list[str]) -> Iterator[None]:
     """What the feed says to publish, as it passes on the gateway's loopback while the block runs: `Basic …`."""
-    listen = ["tcpdump", "-Z", "root", "-lnnA", "-i", "lo", "tcp dst port 8554"]
+    listen = ["tcpdump", "-Z", "root", "--immediate-mode", "-lnnA", "-i", "lo", "tcp dst port 8554"]
     with site.gateway.popen(listen, stdout=-1, stderr=-1, text=True) as sniffer:
         assert sniffer.stdout is not None
         assert sniffer.stderr is not None
@@ -132,9 +126,11 @@ def overheard(site: Site, found: list[str]) -> Iterator[None]:
         try:
             assert any("listening on" in line for line in sniffer.stderr), "tcpdump listens"
             yield
+            # The feed's pictures pass there, too, so that there is always another line.
+            lines = itertools.islice(sniffer.stdout, 20_000)
+            found += [next(line.split(": ")[1].strip() for line in lines if line.startswith("Authorization: Basic "))]
         finally:
             sniffer.kill()
-        found += [line.partition(": ")[2] for line in sniffer.stdout if line.startswith("Authorization: Basic ")]
 
 
 @contextlib.contextmanager
