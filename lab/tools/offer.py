@@ -1,8 +1,8 @@
 """An entitled viewer that writes its own offer: whatever candidates it likes, in place of a browser's.
 
 `offer.py PAGE CAMERA` reads a JSON list of candidates (what follows `a=candidate:`) from its standard input's first
-line, opens the page at the URL PAGE, sends the offer, prints `{"page": …, "status": n, "answer": …}` and keeps the page
-open until its standard input ends.
+line, opens the page at the URL PAGE, sends the offer, prints `{"headers": …, "status": n, "answer": …}` (the offer's
+headers) and keeps the page open until its standard input ends.
 """
 
 from __future__ import annotations
@@ -42,14 +42,17 @@ def offer(candidates: list[str]) -> bytes:
 def main(url: str, camera: str) -> None:
     """Offer."""
     body = offer(json.loads(sys.stdin.readline()))
-    with httpx.Client(base_url=url, trust_env=False, timeout=10) as http, http.stream("GET", "/events") as events:
-        lines = events.iter_lines()
-        page = next(line for line in lines if line.startswith("data: ")).removeprefix("data: ")
-        headers = {"Content-Type": "application/sdp", "X-Sightglass-Page": page}
-        answer = http.post(f"/whep/{camera}", content=body, headers=headers)
-        sys.stdout.write(json.dumps({"page": page, "status": answer.status_code, "answer": answer.text}) + "\n")
-        sys.stdout.flush()
-        sys.stdin.read()
+    with httpx.Client(base_url=url, trust_env=False, timeout=10) as http:
+        cookie = http.get("/").headers["Set-Cookie"].partition(";")[0]
+        with http.stream("GET", "/events", headers={"Cookie": cookie}) as events:
+            lines = events.iter_lines()
+            page = next(line for line in lines if line.startswith("data: ")).removeprefix("data: ")
+            headers = {"Content-Type": "application/sdp", "X-Sightglass-Page": page, "Cookie": cookie}
+            answer = http.post(f"/whep/{camera}", content=body, headers=headers)
+            seen = {"headers": headers, "status": answer.status_code, "answer": answer.text}
+            sys.stdout.write(json.dumps(seen) + "\n")
+            sys.stdout.flush()
+            sys.stdin.read()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 
+from tests.lab.pinned import pinned
 from tests.lab.window.site_under_test import Site
 
 RULES = "/etc/sightglass/nftables.nft"
@@ -23,7 +24,8 @@ def replaced(site: Site, file: str, old: str, new: str) -> Iterator[None]:
     site.gateway.run(["chmod", "0644", copy])
     site.gateway.run(["mount", "--bind", copy, file])
     try:
-        yield
+        with pinned(site.gateway, file):
+            yield
     finally:
         site.gateway.run(["umount", file])
         site.gateway.run(["rm", copy])

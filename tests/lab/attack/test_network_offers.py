@@ -14,6 +14,7 @@ import pytest
 from lab import wait
 from lab.media import TOOLS
 from tests.lab.attack.changed import RULES, replaced
+from tests.lab.pinned import pinned
 from tests.lab.window.site_under_test import Site
 
 _PACKET = re.compile(r"IP6? (\S+)\.\d+ > (\S+)\.(\d+): ")
@@ -107,7 +108,8 @@ def without_the_sandbox(site: Site) -> Iterator[None]:
     site.gateway.run(["tee", f"{place}/attack.conf"], input=lifted)
     site.gateway.run(["systemctl", "daemon-reload"])
     try:
-        yield
+        with pinned(site.gateway, f"{place}/attack.conf"):
+            yield
     finally:
         site.gateway.run(["rm", "-r", place])
         site.gateway.run(["systemctl", "daemon-reload"])
@@ -125,5 +127,6 @@ def test_an_offer_makes_the_server_dial_nobody(site: Site) -> None:
         mine = replaced(site, RULES, r"meta skuid \$sightglass_stream counter drop", "")
         with mine, replaced(site, RULES, r"oifname != \$sightglass_vif counter drop", ""):
             reached = dialled(site)
-    assert reached >= {"lan", "lan, IPv6", "wan", "member", "loopback", "broker", "hook", "viewer"}, "the control"
+    # Not by IPv6: the unit cannot make such a socket.
+    assert reached >= {"lan", "wan", "member", "loopback", "broker", "hook", "viewer"}, "the control"
     assert dialled(site) == set()

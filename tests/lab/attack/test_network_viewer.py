@@ -74,8 +74,7 @@ def test_a_viewer_gets_no_other_camera(scene: Scene, path: str) -> None:
         assert viewer.ask("DESCRIBE")["status"] == 200, "the control"
         assert viewer.ask("SETUP", f"{path}/trackID=0", TCP)["status"] != 200
     host = scene.site.page.rstrip("/")
-    with scene.page() as page:
-        headers = {**SDP, "X-Sightglass-Page": page}
+    with scene.page() as headers:
         (answer,) = ask(scene.site.maintainer, ("POST", f"{host}/whep{path}", headers, "v=0\r\n"))
         assert answer[0] in (307, 404, 405), answer
 
@@ -130,8 +129,8 @@ def test_a_session_is_of_no_use_to_another_viewer(scene: Scene) -> None:
 def test_a_page_is_of_no_use_to_another_viewer(scene: Scene) -> None:
     """Neither its id, nor the session behind it: nobody can end, change or take over what another one sees."""
     host, server = scene.site.page.rstrip("/"), scene.site.page.replace(":8550/", ":8889")
-    with scene.page() as page:
-        headers = {**SDP, "X-Sightglass-Page": page}
+    with scene.page() as headers:
+        page = headers["X-Sightglass-Page"]
         offer = ("POST", f"{host}/whep/cam1", headers, "v=0\r\n")
         assert ask(scene.site.maintainer, offer)[0][0] == 400, "the control: the page itself gets as far as the server"
         assert ask(scene.other, offer)[0] == (403, "this page is not open\n")
@@ -151,12 +150,11 @@ def test_a_page_is_of_no_use_to_another_viewer(scene: Scene) -> None:
 def test_nothing_of_a_window_is_of_use_after_it(scene: Scene) -> None:
     """Session, page and the feed's own secret: not after the end, and not in the next window."""
     site = scene.site
-    with scene.page() as page, scene.rtsp() as viewer:
+    with scene.page() as headers, scene.rtsp() as viewer:
         session = viewer.play()
         assert viewer.packets() > 0
         site.close()
         wait.until(lambda: viewer.ask("COUNT")["status"] is None, 10, "the picture has ended")
-    headers = {**SDP, "X-Sightglass-Page": page}
     offer = ("POST", f"{site.page}whep/cam1", headers, "v=0\r\n")
     replays = [("PLAY", {"Session": session}), ("ANNOUNCE", {"Authorization": scene.feed})]
     for method, given in replays:
@@ -171,9 +169,11 @@ def test_nothing_of_a_window_is_of_use_after_it(scene: Scene) -> None:
         with scene.rtsp() as viewer:
             sent = {**given, "Content-Type": "application/sdp"}
             assert viewer.ask(method, "/cam1", sent, ANNOUNCED)["status"] == status
-    assert ask(site.maintainer, offer)[0] == (403, "this page is not open\n")
+    assert ask(site.maintainer, offer)[0][0] == 403, "its cookie is of the last window"
     with scene.page() as again:
-        renewed = ("POST", f"{site.page}whep/cam1", {**headers, "X-Sightglass-Page": again}, "v=0\r\n")
+        mixed = ("POST", f"{site.page}whep/cam1", {**headers, "Cookie": again["Cookie"]}, "v=0\r\n")
+        assert ask(site.maintainer, mixed)[0] == (403, "this page is not open\n")
+        renewed = ("POST", f"{site.page}whep/cam1", again, "v=0\r\n")
         assert ask(site.maintainer, renewed)[0][0] == 400, "the control: a page of this window gets to the server"
     assert scene.publishers() == 1
     assert scene.lives()

@@ -84,8 +84,8 @@ class Scene:
             connection.close()
 
     @contextlib.contextmanager
-    def page(self, host: Host | None = None) -> Iterator[str]:
-        """A page that is open; its id."""
+    def page(self, host: Host | None = None) -> Iterator[dict[str, str]]:
+        """A page that is open; the headers of its offers, its id and its cookie among them."""
         words = [sys.executable, str(TOOLS / "offer.py"), self.site.page, "cam1"]
         with (host or self.site.maintainer).popen(words, stdin=-1, stdout=-1, text=True) as process:
             try:
@@ -95,7 +95,7 @@ class Scene:
                 process.stdin.flush()
                 answer = json.loads(process.stdout.readline())
                 assert answer["status"] == 201, answer
-                yield str(answer["page"])
+                yield answer["headers"]
             finally:
                 process.kill()
 

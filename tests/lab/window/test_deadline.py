@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
 import json
 import subprocess
 import time
@@ -16,12 +15,12 @@ import pytest
 
 from lab import wait
 from lab.media import TOOLS, capture, finish, first_frame_at, viewer
+from tests.lab.pinned import pinned
 from tests.lab.window.site_under_test import LEASE_S, Site
 
 LIBRARY, OFFSET = "/usr/lib/sightglass-clock.so", "/usr/lib/sightglass-clock.offset"
 CONFIG, STATE = "/etc/sightglass/agent.json", "/var/lib/sightglass"
 CLOCKED = ("agent", "shutter")
-PINS = "/etc/sightglass/pins.d/test.json"
 DROP_IN = f"[Service]\nEnvironment=LD_PRELOAD={LIBRARY}\n"
 DAY_S = 86_400
 _BURN = "import time\nend = time.monotonic() + 75\nwhile time.monotonic() < end: pass"
@@ -51,18 +50,17 @@ def wrong_clock(site: Site, tmp_path: Path) -> Iterator[None]:
     for unit in CLOCKED:
         gateway.run(["mkdir", "-p", str(Path(drop_in(unit)).parent)])
         gateway.run(["tee", drop_in(unit)], input=DROP_IN)
-    pins = {drop_in(unit): hashlib.sha256(DROP_IN.encode()).hexdigest() for unit in CLOCKED}
-    gateway.run(["tee", PINS], input=json.dumps(pins))
     gateway.run(["systemctl", "daemon-reload"])
     gateway.run(["systemctl", "start", "sightglass-agent"])
     try:
-        site.wait_guards()
-        yield
+        with pinned(gateway, *map(drop_in, CLOCKED)):
+            site.wait_guards()
+            yield
     finally:
         gateway.run(["systemctl", "stop", "sightglass-agent"])
         for unit in CLOCKED:
             gateway.run(["rm", "-rf", str(Path(drop_in(unit)).parent)])
-        gateway.run(["rm", "-f", LIBRARY, OFFSET, PINS])
+        gateway.run(["rm", "-f", LIBRARY, OFFSET])
         gateway.run(["tee", CONFIG], input=before)
         gateway.run(["sh", "-c", f"rm -rf {STATE}/* && cp -a /root/kept/. {STATE}/ && rm -rf /root/kept"])
         gateway.run(["systemctl", "daemon-reload"])
