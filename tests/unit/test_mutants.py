@@ -49,7 +49,7 @@ MUTANTS = {
     ),
     "everybody publishes": (
         "joins.py",
-        '            return ask.protocol == "rtsp" and ask.user == "feed" and _same(ask.password, self.feed_secret)',
+        "            return self._is_feed(ask)",
         "            return True",
         "tests/unit/test_joins.py",
     ),
