@@ -219,9 +219,9 @@ def test_with_a_stream_server_that_is_left_running(site: Site, rows: list[Row]) 
     """Its life is not the shutter's any more: it listens on after the end, and the kernel lets nobody there."""
     unit = "/etc/systemd/system/sightglass-mediamtx.service"
     loose = replaced(site, unit, r"BindsTo=sightglass-shutter.service\n", "")
-    with loose:
-        site.gateway.run(["systemctl", "daemon-reload"])
-        try:
+    try:
+        with loose:
+            site.gateway.run(["systemctl", "daemon-reload"])
             site.open()
             assert look(site)["maintainer"] == "the picture", "the control"
             site.gateway.run(["kill", "-9", str(site.pid("shutter"))])
@@ -229,12 +229,12 @@ def test_with_a_stream_server_that_is_left_running(site: Site, rows: list[Row]) 
             assert site.gateway.run(["systemctl", "is-active", "sightglass-mediamtx"]).stdout.strip() == "active"
             closed = "the window stays `closing` and no other one opens until it is gone"
             rows.append(Row("the processes' end (MediaMTX left running)", closed, look(site)))
-            # The killed shutter's leases last for their time: the entitled viewer gets as far as the join check, which is
-            # gone, and that is a no.
+            # The killed shutter's leases last for their time: the entitled viewer gets as far as the join check, which
+            # is gone, and that is a no.
             holds(rows[-1], viewer="refused by name")
-        finally:
-            site.gateway.run(["systemctl", "stop", "sightglass-mediamtx"])
-    site.gateway.run(["systemctl", "daemon-reload"])
+    finally:
+        site.gateway.run(["systemctl", "stop", "sightglass-mediamtx"])
+        site.gateway.run(["systemctl", "daemon-reload"])
     site.wait_closed()
 
 
