@@ -21,8 +21,10 @@ from typing import Any
 from bench.plain import plain_stream
 from bench.window import install
 from lab import Lab, wait
+from lab.headscale import DEFAULT_PUSH_DELAY_MS
 from lab.host import Host
-from lab.media import browser, capture, finish, first_frame_at, next_event, viewer
+from lab.media import browser, capture, finish, first_frame_at, lane, next_event, viewer
+from lab.nodes import FOR_EVER, Node
 from lab.plan import PROBE_PORT
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +35,8 @@ CAPABILITY = "sightglass.example/cap/view"
 LEASE_S = 15
 PLAIN_S = 30.0
 PUSH_DELAY_MS = 100
+MOVING = "lane in motion (alignment: last picture before the blank)"
+PLAIN = "plain MediaMTX, grant removed"
 _STRANGER = (
     "import socket,time; s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0',8550)); time.sleep(9)"
 )
@@ -60,6 +64,7 @@ class Bench:
     def __init__(self, lab: Lab) -> None:
         self.lab, self.gateway, self.maintainer = lab, lab.host("gw1"), lab.host("maintainer")
         self.policy = ""
+        self.node = Node(lab, "maintainer")
 
     def close(self) -> float:
         """The operator's command."""
@@ -90,6 +95,10 @@ class Bench:
         """The policy is written without the grant; counted from the acknowledged write."""
         return self.without(CAPABILITY)
 
+    def expired(self) -> float:
+        """The viewer's key ends; counted from the control plane's acknowledgement."""
+        return self.node.expire()
+
     def without(self, word: str) -> float:
         """The policy is written without the grants that hold this word."""
         answer = self._write_policy(word, "")
@@ -115,12 +124,14 @@ class Bench:
         if self.policy:
             self._write_policy("", self.policy)
             self.policy = ""
+        self.node.expire(FOR_EVER)
 
         def ready() -> bool:
             self.gateway.run(["sightglass", "enable", "--reason", "bench: enabled"], check=False)
             self.gateway.run(["sightglass", "close"], check=False)
             guards = self.gateway.run(["sightglass", "guards", "--json"], check=False)
-            return guards.returncode == 0
+            status = json.loads(self.gateway.run(["tailscale", "status", "--json"]).stdout)
+            return guards.returncode == 0 and not any(peer.get("Expired") for peer in status["Peer"].values())
 
         wait.until(ready, 60, "every guard says pass", every_s=0.5)
 
@@ -159,13 +170,36 @@ class Bench:
 
     def _detected(self, window: str, since: float) -> float:
         """When the agent recorded the cause; a loss of the viewer alone is a `left`."""
-        return min(wait.until(lambda: [at for at in self._recorded(window) if at > since - 0.1], 30, "the record"))
+        ends = lambda: [at for at in self.recorded(window, "cause", "left") if at > since - 0.1]  # noqa: E731
+        return min(wait.until(ends, 30, "the record"))
 
-    def _recorded(self, window: str) -> list[float]:
+    def recorded(self, window: str, *names: str) -> list[float]:
+        """When the agent recorded these events of a window (Unix seconds)."""
         done = self.gateway.run(["sightglass", "receipts", "show", "--json"], check=False)
         events = json.loads(done.stdout)["events"] if done.returncode == 0 else []
-        ends = [event for event in events if event["window"] == window and event["event"] in ("cause", "left")]
-        return [datetime.fromisoformat(event["at"]).timestamp() for event in ends]
+        found = [event for event in events if event["window"] == window and event["event"] in names]
+        return [datetime.fromisoformat(event["at"]).timestamp() for event in found]
+
+
+def suspension(bench: Bench) -> dict[str, float]:
+    """A window for alignment whose lane begins to move: the last picture that the player decodes, by its own number."""
+    gateway = bench.gateway
+    reason = ["--reason", "bench: how quick is the blank", "--purpose", "alignment"]
+    window = json.loads(gateway.run(["sightglass", "open", "--camera", "cam1", *reason, "--json"]).stdout)
+    player = viewer(bench.maintainer, window["urls"]["cam1"], seconds=6)
+    try:
+        first_frame_at(player)
+        began = time.time()
+        wait.until(lambda: time.time() > began + 1, 2, "a second of pictures")
+        at = time.time()
+        lane(gateway, "moving")
+        last = float(next_event(player, "end")["last_picture"])
+        suspended = wait.until(lambda: bench.recorded(window["id"], "suspended"), 5, "the record")[0]
+    finally:
+        player.kill()
+        player.communicate(timeout=5)
+        lane(gateway, "idle")
+    return {"last_byte_s": last - at, "detection_s": suspended - at}
 
 
 def quiet(gateway: Host, seconds: float) -> None:
@@ -208,6 +242,7 @@ def main() -> int:
             ("deadline", bench.deadline, 0.1),
             ("exposure", bench.exposure, 2.1),
             ("capability removed", bench.capability, 1.0),
+            ("node expired", bench.expired, 1.0),
             *((f"{unit} killed", _killed(bench, "KILL", unit), LEASE_S) for unit in ("agent", "shutter", "feed")),
             *((f"{unit} stopped", _killed(bench, "STOP", unit), LEASE_S) for unit in ("agent", "shutter")),
             ("agent and shutter stopped", _killed(bench, "STOP", "agent", "shutter"), LEASE_S),
@@ -218,15 +253,31 @@ def main() -> int:
                 if name == "deadline" and number % 10:
                     continue
                 bench.restore()
-                rows.setdefault(name, []).append(bench.trial(act, 1 if name == "deadline" else 5))
-                print(f"{number + 1}/{TRIALS} {name}: {rows[name][-1]}", flush=True)
+                _add(rows, name, bench.trial(act, 1 if name == "deadline" else 5))
+            bench.restore()
+            _add(rows, MOVING, suspension(bench))
         bench.restore()
-        rows["plain MediaMTX, grant removed"] = [{"last_byte_s": plain(bench), "detection_s": 0.0}]
-        ways.append(("plain MediaMTX, grant removed", bench.close, PLAIN_S))
-    report = {name: summary(rows[name], target) for name, _, target in ways}
+        rows[PLAIN] = [{"last_byte_s": plain(bench), "detection_s": 0.0}]
+        promised = {name: target for name, _, target in ways} | {MOVING: 0.5, PLAIN: PLAIN_S}
+    with Lab.up(NAME, push_delay_ms=DEFAULT_PUSH_DELAY_MS) as lab:
+        if not install(lab):
+            return 1
+        bench = Bench(lab)
+        for _ in range(TRIALS):
+            for name, act in (("capability removed", bench.capability), ("node expired", bench.expired)):
+                bench.restore()
+                slow = f"{name}, push delay {DEFAULT_PUSH_DELAY_MS} ms"
+                promised[slow] = 1.0 + DEFAULT_PUSH_DELAY_MS / 1000
+                _add(rows, slow, bench.trial(act, 5))
+    report = {name: summary(rows[name], target) for name, target in promised.items()}
     (BUILD / "cut.json").write_text(json.dumps(report, indent=2) + "\n")
     print(table(report))
     return 1 if any(row["max_s"] > row["target_s"] for row in report.values()) else 0
+
+
+def _add(rows: dict[str, list[dict[str, float]]], name: str, trial: dict[str, float]) -> None:
+    rows.setdefault(name, []).append(trial)
+    print(f"{len(rows[name])}/{TRIALS} {name}: {trial}", flush=True)
 
 
 def _killed(bench: Bench, signal: str, *units: str) -> Callable[[], float]:

@@ -1,8 +1,9 @@
 """An ordinary viewer: opens an RTSP URL over TCP, decodes, and says what it saw.
 
 `watch.py URL [--frames N] [--seconds S] [--retry S] [--picture FILE]` prints one JSON line per event:
-`{"event": "first", "at": …}`, at the end `{"event": "end", "frames": n, "numbers": […], "at": …, "why": …}`. `numbers`
-are the frame numbers read from the source's burnt-in strip (null where it cannot be read, e.g. on a slate).
+`{"event": "first", "at": …}`, at the end `{"event": "end", "frames": n, "numbers": […], "at": …, "why": …,
+"last_picture": …}`. `numbers` are the frame numbers read from the source's burnt-in strip (null where it cannot be
+read, e.g. on a slate), `last_picture` is when the last one with a number was decoded.
 Exit code 0 when at least one frame was decoded, 1 when none.
 """
 
@@ -32,7 +33,7 @@ def main() -> int:
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
     options = {"rtsp_transport": "tcp", **QUICK}
-    began, frames, numbers, why = time.time(), 0, [], "the end of the stream"
+    began, frames, numbers, why, last = time.time(), 0, [], "the end of the stream", None
     while True:
         try:
             with av.open(arguments.url, options=options, timeout=(3.0, 3.0)) as stream:
@@ -42,6 +43,7 @@ def main() -> int:
                     if frames == 1:
                         say(event="first", at=time.time(), width=frame.width, height=frame.height)
                     numbers.append(number(picture))
+                    last = time.time() if numbers[-1] is not None else last
                     if arguments.picture and numbers[-1] is not None:
                         cv2.imwrite(str(arguments.picture), picture)
                         arguments.picture = None
@@ -57,7 +59,7 @@ def main() -> int:
             if frames or time.time() >= began + arguments.retry:
                 break
             time.sleep(0.02)
-    say(event="end", frames=frames, numbers=numbers, at=time.time(), why=why)
+    say(event="end", frames=frames, numbers=numbers, at=time.time(), why=why, last_picture=last)
     return 0 if frames else 1
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from lab import wait
 from lab.media import watch_command
+from lab.nodes import FOR_EVER, Node
 from tests.lab.window.site_under_test import ROOT, Site
 
 CONFIG = "/etc/sightglass/agent.json"
@@ -164,17 +165,17 @@ def test_the_fleets_off_has_a_name_of_its_own(site: Site) -> None:
 @pytest.mark.requirement("P2")
 def test_a_viewer_whose_key_expires_is_cut(site: Site) -> None:
     """tailscaled keeps an expired node's capabilities: the rule is ours. Valid again, the window shows its picture."""
-    headscale = Nodes(site)
+    node = Node(site.lab, "maintainer")
     window = site.open()
     with site.watching(seconds=40) as player:
-        headscale.expire()
+        node.expire()
         try:
             player.wait(15)
             done = site.maintainer.run(watch_command(site.url, "--frames", "1", "--seconds", "3"), check=False)
             assert done.returncode == 1
             assert site.status()["state"] == "open"
         finally:
-            headscale.expire("2099-01-01T00:00:00Z")
+            node.expire(FOR_EVER)
     wait.until(lambda: site.status()["window"]["viewers"], 20, "the maintainer is a viewer again")
     assert len(site.watch(frames=3)) == 3
     left = [event["data"] for event in site.events(window["id"]) if event["event"] == "left"]
@@ -203,25 +204,3 @@ def test_no_room_for_a_record_ends_the_window(site: Site) -> None:
         site.gateway.run(["systemctl", "stop", "sightglass-agent"])
         site.gateway.run(["sh", "-c", f"umount {state}; rm -rf /root/kept; systemctl start sightglass-agent"])
         site.wait_guards()
-
-
-class Nodes:
-    """The maintainer's node, as the control plane keeps it."""
-
-    def __init__(self, site: Site) -> None:
-        self._lab = site.lab
-        nodes = self._call("GET", "/api/v1/node")["nodes"]
-        self._id = next(node["id"] for node in nodes if node["givenName"] == "maintainer")
-
-    def expire(self, at: str | None = None) -> None:
-        """Let the node's key end now, or at a time."""
-        query = "" if at is None else f"?expiry={at}"
-        self._call("POST", f"/api/v1/node/{self._id}/expire{query}")
-
-    def _call(self, method: str, path: str) -> dict[str, Any]:
-        url = f"{self._lab.data['headscale_url']}{path}"
-        script = 'curl -sf --noproxy "*" -m 10 -X "$1" -H "Authorization: Bearer $(cat "$2")" "$3"'
-        key = str(self._lab.data["api_key_file"])
-        done = self._lab.host("ops").run(["sh", "-c", script, "sh", method, key, url], timeout=20)
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
