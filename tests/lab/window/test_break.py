@@ -63,7 +63,7 @@ def test_without_our_table_the_window_closes_and_the_next_one_brings_it_back(sit
         assert site.cause(window["id"]) == "shutter-lost"
         site.gateway.run(["mv", "/etc/sightglass/nftables.nft", "/etc/sightglass/kept"])
         refused = site.ask_open()
-        assert (refused.returncode, "refused (not-ready)" in refused.stderr) == (3, True), refused
+        assert (refused.returncode, "refused (guard-exposure)" in refused.stderr) == (3, True), refused
     finally:
         site.gateway.run(["mv", "/etc/sightglass/kept", "/etc/sightglass/nftables.nft"])
     site.wait_guards()

@@ -121,6 +121,8 @@ class LaneListener:
                     log.warning("lane: the broker at %s:%d is lost: %s", self._host, self._port, error)
                 self.lanes.trouble = str(error)
             finally:
+                if self._asked is not None:
+                    self._asked[1].cancel()
                 self._client = self._asked = None
                 self.lanes.forget()
                 self._changed()
@@ -131,15 +133,19 @@ class LaneListener:
     async def round_trip(self, seconds: float) -> float | None:
         """How long the broker takes to answer (seconds); how long it has taken by now when it has not answered within
         `seconds`; None: not connected."""
-        if self._client is None:
+        client = self._client
+        if client is None:
             return None
         if self._asked is None:
-            # One question at a time, and never given up: the library logs a traceback for an answer that comes late.
-            asking = asyncio.create_task(self._client.unsubscribe(_NOTHING, timeout=math.inf))
+            # One question at a time, and never given up while connected: the library logs a traceback for an answer
+            # that comes late.
+            asking = asyncio.create_task(client.unsubscribe(_NOTHING, timeout=math.inf))
             asking.add_done_callback(_heard)
             self._asked = self._now(), asking
         began, asking = self._asked
         await asyncio.wait({asking}, timeout=seconds)
+        if self._client is not client:
+            return None
         if asking.done():
             self._asked = None
         return self._now() - began
