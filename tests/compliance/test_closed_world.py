@@ -225,7 +225,8 @@ def test_nothing_is_enabled_that_must_not_be(host: Host) -> None:
         "sightglass-console-channel.socket",
         "sightglass-shutter.socket",
     }
-    assert {name for name, how in files.items() if how == "static"} == {f"{unit}.service" for unit in WINDOW}
+    static = {f"{unit}.service" for unit in (*WINDOW, "sightglass-off")}
+    assert {name for name, how in files.items() if how == "static"} == static
     assert set(files.values()) <= {"enabled", "static"}
 
 
