@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,11 @@ __all__ = ["converged", "fresh_lab", "lab", "site"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything beside this file needs the fleet: one marker for all of it, so that nobody forgets it."""
+    """Everything beside this file needs the fleet: one marker for all of it, so that nobody forgets it.
+
+    What is about the lab itself comes first, while its gateway is blank.
+    """
+    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
     for item in items:
         if "/tests/lab/" in str(item.path):
             item.add_marker(pytest.mark.lab)

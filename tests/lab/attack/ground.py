@@ -146,11 +146,17 @@ class Ground:
 
 
 def _sysctl(gateway: Host, *words: str) -> list[str]:
-    """In the gateway's network namespace alone, from outside: within, /proc/sys is read-only."""
+    """Read `name`s, or write `name=value`s, in the gateway's network namespace from outside: within it is read-only."""
     pid = Cgroup(gateway.lab).init_pid(f"{gateway.name}/payload/init.scope")
-    command = ["nsenter", "--target", str(pid), "--net", "sysctl", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    return done.stdout.replace(" ", "").splitlines()
+    inside = ["nsenter", "--target", str(pid), "--net"]
+    found = []
+    for word in words:
+        name, _, value = word.partition("=")
+        path = f"/proc/sys/{name.replace('.', '/')}"
+        act = {"args": [*inside, "tee", path], "input": value} if value else {"args": [*inside, "cat", path]}
+        done = subprocess.run(**act, capture_output=True, text=True, timeout=10, check=True)
+        found.append(f"{name}={done.stdout.strip()}")
+    return found
 
 
 def _published(gateway: Host, family: int) -> str:
