@@ -276,7 +276,7 @@ class Agent:
         try:
             await live.lease(viewers, vpn.peers if vpn else ())
         except ShutterError as error:
-            await self._try(End("shutter-lost", str(error)))
+            await self._try(live.loss("shutter-lost", str(error)))
         else:
             self.machine, _ = step(self.machine, Renewed(), clock.boottime())
 

@@ -224,12 +224,18 @@ class Live:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._shutter.ended.wait(), 0.1)
         what = self._lost or noticed
-        # Without its address the feed cannot publish and ends; seen once in some twenty stops of tailscaled before
-        # tailscaled's own silence was noticed.
+        return self.loss(what, _LOST[what])
+
+    def loss(self, what: str, why: str) -> End:
+        """The end for a part that was lost, by what took it: without the VPN's address none of them can go on.
+
+        A feed that cannot publish, or a shutter that finds no such address, was named before tailscaled's own silence
+        was noticed (each once in some twenty stops of it).
+        """
         missing = set(self.own) - set(self._parts.tailnet.present())
-        if missing and what != "shutter-lost":
-            return End("tailscaled-gone", f"the VPN address {min(missing, key=str)} is gone, and {_LOST[what]}")
-        return End(what, _LOST[what])
+        if missing:
+            return End("tailscaled-gone", f"the VPN address {min(missing, key=str)} is gone, and {why}")
+        return End(what, why)
 
     def moved(self) -> End | None:
         """The end of a window whose gateway has another VPN address now."""

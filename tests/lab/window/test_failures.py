@@ -77,7 +77,7 @@ def test_a_reboot_or_power_cut_ends_closed(site: Site, act: str) -> None:
 @pytest.mark.requirement("F3")
 @pytest.mark.parametrize(
     ("unit", "cause"),
-    [("tailscaled", {"tailscaled-gone"}), ("parking", None), ("mosquitto", None)],
+    [("tailscaled", {"tailscaled-gone", "vpn-down"}), ("parking", None), ("mosquitto", None)],
 )
 def test_a_part_of_the_site_that_stops(site: Site, unit: str, cause: set[str] | None) -> None:
     """Without the VPN the window closes; without the lane's publisher or broker nothing new opens."""
