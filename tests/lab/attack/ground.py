@@ -174,7 +174,9 @@ def prepared(site: Site) -> Iterator[Ground]:
     """The ground while the block runs; afterwards the gateway is as it was."""
     gateway = site.gateway
     before = _sysctl(gateway, *_KERNEL)
-    chains = [(ip, chain) for ip in ("ip", "ip6") for chain in ("ts-input", "ts-forward")]
+    # Somebody may have flushed them already; tailscaled brings them back at its next start only.
+    there = gateway.run(["nft", "list", "ruleset"]).stdout
+    chains = [(ip, chain) for ip in ("ip", "ip6") for chain in ("ts-input", "ts-forward") if f"chain {chain} " in there]
     kept = "".join(gateway.run(["nft", "list", "chain", ip, "filter", chain]).stdout for ip, chain in chains)
     inside = gateway.popen(["unshare", "--net", "sh", "-c", "echo $$; exec cat"], stdin=-1, stdout=-1, text=True)
     try:
