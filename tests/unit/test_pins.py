@@ -105,6 +105,15 @@ def test_what_is_not_ours_is_nobodys_business(gateway: Gateway, path: str) -> No
 
 
 @pytest.mark.requirement("F3")
+def test_an_opening_does_not_believe_an_earlier_look(gateway: Gateway) -> None:
+    """A file that went away in between is named at once, not half a second later."""
+    gateway.write(UNIT, "something else")
+    assert gateway.pins.strange() is None, "the control: within a window, a look serves for half a second"
+    gateway.pins.forget()
+    assert gateway.pins.strange() == f"{UNIT} is not the file that was installed"
+
+
+@pytest.mark.requirement("F3")
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"/x": 1}', "[1]", '"x"'])
 def test_pins_that_cannot_be_read_are_no_pins(gateway: Gateway, text: str) -> None:
     """Unknown is no."""

@@ -91,7 +91,7 @@ class Desk:
             raise Refusal("over-ceiling", f"minutes: at most {ceiling} at this site, not {minutes}", 422)
         if agent.machine.state is State.CLOSED and not agent.store.room():
             raise Refusal("no-room", "there is no room on the disk for a receipt", 507)
-        await asyncio.gather(agent.observer.refresh(), agent.observer.ask_broker())
+        await agent.observer.renew()
         purpose, now = Purpose(request.purpose), clock.boottime()
         window = Window(
             id=f"w-{secrets.token_hex(6)}",
@@ -174,7 +174,7 @@ class Desk:
         unknown = [camera for camera in cameras if camera not in agent.config.cameras]
         if unknown:
             raise Refusal("unknown-camera", f"cameras: {unknown[0]!r} is not configured here", 422)
-        await asyncio.gather(agent.observer.refresh(), agent.observer.ask_broker())
+        await agent.observer.renew()
         subject = agent.live.subject if agent.live else _NOTHING
         asked = dataclasses.replace(subject, cameras=cameras or tuple(agent.config.cameras), purpose=Purpose(purpose))
         verdicts = guards.opening(agent.observer.facts(asked, disabled=agent.machine.disabled))

@@ -46,7 +46,7 @@ class Subject:
 
 
 class Observer:
-    """The newest facts. `poll` runs during a window only; `refresh` asks once, for an opening or a status."""
+    """The newest facts. `poll` runs during a window only; `renew` asks once, for an opening or a status."""
 
     def __init__(
         self,
@@ -64,6 +64,11 @@ class Observer:
         self._vpn: tuple[float, Vpn] | None = None
         self.connected: frozenset[tuple[int, Address]] = frozenset()
         self.floor: datetime | None = None
+
+    async def renew(self) -> None:
+        """Find out anew whatever may be known from before."""
+        self._pins.forget()
+        await asyncio.gather(self.refresh(), self.ask_broker())
 
     async def refresh(self) -> None:
         """Ask tailscaled once. What it does not answer stays unknown; the reason is logged when it changes."""
