@@ -12,6 +12,7 @@ UNITS = sorted(
     for file in ROLES.glob("sightglass_*/templates/*.service.j2")
     if "ProtectSystem=strict" in file.read_text() and "NoExecPaths=/" in file.read_text()
 )
+OF_A_WINDOW = [file for file in UNITS if "sightglass-agent" not in file.name]
 
 
 def values(file: Path, key: str) -> list[str]:
@@ -41,3 +42,10 @@ def test_what_may_be_executed_is_read_only_too(file: Path) -> None:
     ours = [path for path in run if not path.startswith(("/usr/", "/lib")) and not path.endswith("/bin/mediamtx")]
     for path in ours:
         assert any(part.startswith(f"{path}/") for part in read_only), path
+
+
+@pytest.mark.requirement("P1")
+@pytest.mark.parametrize("file", OF_A_WINDOW, ids=lambda file: file.name)
+def test_a_windows_processes_share_no_memory_with_others(file: Path) -> None:
+    """System V memory and message queues of their own."""
+    assert values(file, "PrivateIPC") == ["yes"]
