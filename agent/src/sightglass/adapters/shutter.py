@@ -82,7 +82,8 @@ class Shutter:
         if answer is None:
             raise ShutterError(f"ended at {request['verb']}")
         if answer.get("ok") is not True:
-            raise ShutterError(str(answer.get("error", "refused")))
+            # It goes into the log, where a shutter that is taken over must not write lines of its own.
+            raise ShutterError(_plain(str(answer.get("error", "refused"))))
         try:
             self.sent |= {ip_address(text): int(count) for text, count in answer.get("sent", {}).items()}
         except (ValueError, TypeError, AttributeError) as error:
@@ -103,3 +104,7 @@ class Shutter:
             if not self._closing:
                 self._closing = True
                 self._lost()
+
+
+def _plain(text: str) -> str:
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[:300])
