@@ -109,7 +109,7 @@ def next_one_after_close(site: Site) -> None:
 @pytest.mark.requirement("O5")
 def test_an_opening_while_another_window_closes_is_refused_or_opens(site: Site) -> None:
     """Whichever it is, the answer says so, and there is never more than one window."""
-    for _ in range(3):
+    for _ in range(2):
         first = site.open()
         closing = site.gateway.popen(["sightglass", "close"], stdout=-1, text=True)
         answers = crowd(site, _id(), _id())
@@ -252,3 +252,38 @@ def _runs(site: Site, unit: str) -> bool:
 def _two_seconds(site: Site) -> None:
     frame = site.parking_frame()
     wait.until(lambda: site.parking_frame() > frame + 20, 10, "two seconds of the site's frames")
+
+
+_HOLD = """
+import socket, sys
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind((sys.argv[1], int(sys.argv[2])))
+if sys.argv[3] == "listen":
+    listener.listen()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.requirement("A1")
+@pytest.mark.requirement("F3")
+@pytest.mark.parametrize(("port", "how"), [(8800, "listen"), (8554, "listen"), (8800, "bind")])
+def test_who_takes_a_port_first_gets_no_picture(site: Site, port: int, how: str) -> None:
+    """A local user sits where the join check or the picture will be: no window opens beside a listener, and the refusal
+    is one sentence; without it (the control) one opens."""
+    address = "127.0.0.1" if port == 8800 else str(site.gateway.vpn4)
+    words = ["python3", "-c", _HOLD, address, str(port), how]
+    holder = site.gateway.popen(words, user="nobody", stdin=-1, stdout=-1, text=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline().strip() == "ready"
+        asked = site.ask_open()
+        assert how == "bind" or asked.returncode == 3
+        assert asked.stderr.count("\n") == (asked.returncode != 0)
+        assert asked.returncode == 0 or f":{port}" in asked.stderr.partition("refused (")[2], asked.stderr
+    finally:
+        holder.kill()
+        holder.communicate(timeout=5)
+    site.sightglass("close")
+    next_one(site)

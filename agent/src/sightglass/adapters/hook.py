@@ -54,9 +54,9 @@ class Hook:
         try:
             listener.bind(("127.0.0.1", port))
             self._server = await asyncio.start_server(self._serve, sock=listener)
-        except OSError:
+        except OSError as error:
             listener.close()
-            raise
+            raise OSError(f"tcp 127.0.0.1:{port}, where joins are checked: {error.strerror}") from error
 
     async def stop(self) -> None:
         """Stop listening and hang up."""
