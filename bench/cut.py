@@ -175,7 +175,7 @@ class Bench:
 
     def recorded(self, window: str, *names: str) -> list[float]:
         """When the agent recorded these events of a window (Unix seconds)."""
-        done = self.gateway.run(["sightglass", "receipts", "show", "--json"], check=False)
+        done = self.gateway.run(["sightglass", "receipts", "show", "--all", "--json"], check=False)
         events = json.loads(done.stdout)["events"] if done.returncode == 0 else []
         found = [event for event in events if event["window"] == window and event["event"] in names]
         return [datetime.fromisoformat(event["at"]).timestamp() for event in found]

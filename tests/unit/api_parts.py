@@ -101,8 +101,9 @@ class FakeAgent:
         self.asked.append(("receipts", after, limit))
         return [event for event in self.events if event["n"] > after][:limit]
 
-    async def verify(self) -> dict[str, Any]:
+    async def verify(self, known: str | None) -> dict[str, Any]:
         """What the test put there."""
+        self.asked.append(("verify", known))
         return {"ok": not self.problems, "events": len(self.events), "expired": 0, "problems": self.problems}
 
     def chain(self) -> Chain:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sightglass import cli
+from sightglass.api.port import Chain
 from sightglass.refusal import Refusal
 from sightglass.store import Store
 from tests.unit.api_parts import CHAIN, FakeAgent, served
@@ -196,12 +197,42 @@ def test_receipts_are_read_to_their_end(terminal: Terminal) -> None:
     assert [event["n"] for event in json.loads(terminal.run("receipts", "export")[1])["events"]] == [*range(1, 1102)]
     assert terminal.run("receipts", "show", "--after", "1099")[1].count("\n") == 2
     assert ("receipts", 1000, 500) in terminal.agent.asked
+    assert terminal.run("receipts", "show", "--all")[1].count("\n") == 1101
+
+
+@pytest.mark.requirement("U5")
+def test_show_shows_the_last_events(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty; a record of ten years is not for a screen."""
+    monkeypatch.setattr(terminal.agent, "chain", lambda: Chain(1101, "ab" * 32), raising=False)
+    terminal.agent.events = [
+        {"n": n, "at": "2026-11-23T10:00:00.000+00:00", "window": "w-1", "event": "joined", "data": {}, "who": None}
+        for n in range(1, 1102)
+    ]
+    shown = terminal.run("receipts", "show")[1].splitlines()
+    assert (len(shown), shown[0].split()[0], shown[-1].split()[0]) == (50, "1052", "1101")
+    assert len(json.loads(terminal.run("receipts", "show", "--json")[1])["events"]) == 50
+    assert ("receipts", 0, 500) not in terminal.agent.asked
+
+
+@pytest.mark.requirement("U5")
+def test_a_remembered_event_is_asked_for(terminal: Terminal) -> None:
+    """`--known` reaches the agent; what is none is wrong usage."""
+    head = f"7:{'ab' * 32}"
+    assert terminal.run("receipts", "verify", "--known", head)[0] == 0
+    assert terminal.agent.asked[-1] == ("verify", head)
+    code, _, said = terminal.run("receipts", "verify", "--known", "7")
+    assert code == 2
+    assert "--known: must be N:HASH, a number and 64 hexadecimal digits, not '7'" in said
 
 
 @pytest.mark.requirement("U5")
 def test_verify_names_what_is_wrong(terminal: Terminal) -> None:
     """Exit code 1; whole is 0."""
-    assert terminal.run("receipts", "verify") == (0, "the chain is whole: 0 events\n", "")
+    assert terminal.run("receipts", "verify") == (
+        0,
+        f"the chain is whole: 0 events, the last is 7:{'ab' * 32}\n",
+        "",
+    )
     terminal.agent.problems = [{"name": "edited", "line": 3, "why": "event 3 was changed after it was written"}]
     assert terminal.run("receipts", "verify") == (1, "edited: event 3 was changed after it was written\n", "")
     assert terminal.run("receipts", "verify", "--json")[0] == 1
@@ -213,7 +244,15 @@ def test_a_copy_is_verified_without_an_agent(tmp_path: Path, capsys: pytest.Capt
     Store(tmp_path, "boot").append("opening", "w-1", {}, {"user": "ann"})
     words = ["receipts", "verify", "--dir", str(tmp_path / "receipts")]
     assert cli.main(words) == 0
-    assert capsys.readouterr().out == "the chain is whole: 2 events\n"
+    said = capsys.readouterr().out
+    head = said.rpartition(" ")[2].strip()
+    assert said == f"the chain is whole: 2 events, the last is {head}\n"
+    assert cli.main([*words, "--known", head]) == 0
+    capsys.readouterr()
+    assert cli.main([*words, "--known", f"3:{head[2:]}"]) == 1
+    assert capsys.readouterr().out.startswith("shortened: the last event is 2, event 3 was seen before")
+    assert cli.main([*words, "--known", f"1:{head[2:]}"]) == 1
+    assert capsys.readouterr().out == "rewritten: event 1 is not the one that was seen before\n"
     chain = tmp_path / "receipts" / "chain.jsonl"
     chain.write_bytes(chain.read_bytes().replace(b"opening", b"opened"))
     assert cli.main([*words, "--json"]) == 1

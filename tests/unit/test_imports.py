@@ -19,6 +19,8 @@ RULES = [
     ("payload.py", IO | HEAVY | {"sightglass.adapters"}, "a state is a function of what was sent"),
     ("facts.py", IO | HEAVY | {"sightglass.adapters"}, "facts are values"),
     ("receipts.py", IO | HEAVY | {"sightglass.adapters"}, "the chain is verified from its text alone"),
+    ("verify.py", IO | HEAVY | {"sightglass.adapters"}, "whoever has a copy can verify it, without a clock"),
+    ("expiry.py", IO | HEAVY | {"sightglass.adapters"}, "what has expired is a function of the chain and the time"),
     ("mediamtx.py", IO | HEAVY | {"sightglass.adapters"}, "the configuration is a function of addresses and names"),
     ("shutter", {"fastapi", "pydantic", "httpx", "aiomqtt", "sightglass.window", "sightglass.guards"} | HEAVY,
      "the shutter knows no policy, and holds a capability: nothing but the standard library"),
@@ -28,6 +30,8 @@ RULES = [
      "the console knows neither windows nor guards"),
     ("live.py", HEAVY | {"fastapi"}, "what runs a window never touches a picture"),
     ("cli.py", {"fastapi", "pydantic", "httpx", "aiomqtt", "asyncio"} | HEAVY, "the command line starts at once"),
+    ("cli_receipts.py", {"fastapi", "pydantic", "httpx", "aiomqtt", "asyncio"} | HEAVY, "so do its verbs"),
+    ("client.py", {"fastapi", "pydantic", "httpx", "aiomqtt", "asyncio"} | HEAVY, "and what they share"),
     ("agent.py", HEAVY | {"fastapi"}, "the agent never touches a picture, and its loop does not know HTTP"),
 ]  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightglass import receipts
-from sightglass.receipts import NO_HEAD, Head, Report
+from sightglass.receipts import NO_HEAD, Head
+from sightglass.verify import MOST_PROBLEMS, ROLLED_BACK, Report, verify
 
 pytestmark = pytest.mark.requirement("U5")
 
@@ -25,7 +27,9 @@ def chain(length: int) -> tuple[list[bytes], Documents, Head]:
         key = receipts.digest(document) if n % 2 else None
         if key is not None:
             documents[key] = document
-        written = receipts.event(head, f"2026-11-23T10:00:{n:02d}.000+00:00", "boot", "w-1", "joined", {"i": n}, key)
+        written = receipts.event(
+            head, f"2026-11-23T10:{n // 60:02d}:{n % 60:02d}.000+00:00", "boot", "w-1", "joined", {"i": n}, key
+        )
         lines.append(receipts.line(written))
         head = Head(written["n"], written["hash"])
     return lines, documents, head
@@ -36,9 +40,9 @@ def names(report: Report) -> set[str]:
     return {problem.name for problem in report.problems}
 
 
-def found(lines: list[bytes], documents: Documents, known: Head | None = None) -> Report:
+def found(lines: list[bytes], documents: Documents, last: Head | None = None, known: Sequence[Head] = ()) -> Report:
     """The verdict on a chain."""
-    return receipts.verify(lines, documents.get, known)
+    return verify(lines, documents.get, last=last, known=known)
 
 
 @given(st.integers(0, 12))
@@ -79,7 +83,7 @@ def test_another_order_is_named(data: st.DataObject) -> None:
     lines, documents, head = chain(data.draw(st.integers(2, 7)))
     mixed = data.draw(st.permutations(lines).filter(lambda order: order != lines))
     report = found(mixed, documents, head)
-    assert names(report) - {"shortened"} == {"reordered"}
+    assert names(report) == {"reordered"}
 
 
 @given(st.integers(2, 8), st.data())
@@ -98,7 +102,7 @@ def test_an_event_rewritten_with_its_own_hash_is_named(length: int, data: st.Dat
     event = json.loads(lines[at])
     body = {**{key: value for key, value in event.items() if key != "hash"}, "data": {"i": "else"}}
     lines[at] = receipts.line({**body, "hash": receipts.digest(body)})
-    assert names(found(lines, documents, head)) == ({"shortened"} if at == length - 1 else {"broken"})
+    assert names(found(lines, documents, head)) == ({"rewritten"} if at == length - 1 else {"broken"})
 
 
 @given(st.integers(1, 8), st.data())
@@ -110,14 +114,93 @@ def test_a_torn_last_line_is_torn_and_nothing_else(length: int, data: st.DataObj
     assert [(problem.name, problem.line) for problem in report.problems] == [("torn", length)]
 
 
+def say(head: Head, name: str, data: dict[str, Any]) -> tuple[bytes, Head]:
+    """One more event at the end of a chain."""
+    written = receipts.event(head, "2026-11-23T11:00:00.000+00:00", "boot", None, name, data, None)
+    return receipts.line(written), Head(written["n"], written["hash"])
+
+
 @given(st.integers(1, 8), st.data())
-def test_expired_personal_fields_are_no_fault(length: int, data: st.DataObject) -> None:
-    """Any of the personal documents are gone: counted, and the chain is whole."""
+def test_expired_personal_fields_are_no_fault_and_others_are(length: int, data: st.DataObject) -> None:
+    """Any documents are gone: those that an event says have expired are counted, the rest is named, one by one."""
     lines, documents, head = chain(length)
+    to = data.draw(st.integers(0, length))
+    line, last = say(head, "expired", {"from": 0, "to": to})
     left = data.draw(st.sets(st.sampled_from(sorted(documents))))
-    report = found(lines, {key: documents[key] for key in left}, head)
-    assert report.ok
-    assert report.expired == len(documents) - len(left)
+    gone = [n for n in range(1, length + 1, 2) if [*documents][n // 2] not in left]
+    report = found([*lines, line], {key: documents[key] for key in left}, last)
+    assert report.expired == sum(n <= to for n in gone)
+    early = [problem.line for problem in report.problems]
+    assert early == [n for n in gone if n > to]
+    assert names(report) <= {"personal-missing"}
+
+
+@pytest.mark.parametrize("to", [99, "2", None, True, 10**30])
+def test_an_event_cannot_let_expire_what_comes_after_it(to: Any) -> None:
+    """Nor does one whose words make no sense."""
+    line, head = say(NO_HEAD, "expired", {"from": 0, "to": to})
+    key = receipts.digest({"user": "ann"})
+    written = receipts.event(head, "2026-11-23T11:00:01.000+00:00", "boot", "w-1", "opening", {}, key)
+    assert names(found([line, receipts.line(written)], {})) == {"personal-missing"}
+
+
+@given(st.integers(1, 12), st.data())
+def test_a_remembered_event_is_looked_for(length: int, data: st.DataObject) -> None:
+    """Whoever kept a head can tell: it is there, it is gone, or another one stands there."""
+    lines, documents, _ = chain(length)
+    n = data.draw(st.integers(1, length))
+    kept = Head(n, json.loads(lines[n - 1])["hash"])
+    assert found(lines, documents, known=[kept]).ok
+    assert names(found(lines[: n - 1], documents, known=[kept])) == {"shortened"}
+    assert names(found(lines, documents, known=[Head(n, "ab" * 32)])) == {"rewritten"}
+
+
+def test_a_chain_written_anew_with_right_hashes_is_rewritten() -> None:
+    """As long as it was, longer, or shorter: only a remembered event can tell, and does."""
+    lines, documents, head = chain(4)
+    for length in (4, 5, 9):
+        anew, last = [], NO_HEAD
+        for _ in range(length):
+            line, last = say(last, "joined", {})
+            anew.append(line)
+        assert found(anew, {}, last).ok, "the control: by itself it is whole"
+        assert names(found(anew, {}, last, [head])) == {"rewritten"}
+    assert found(lines, documents, head, [head]).ok
+
+
+def test_events_after_the_agents_last_one_are_added() -> None:
+    """Somebody else has written on."""
+    lines, documents, head = chain(3)
+    line, _ = say(head, "joined", {})
+    assert names(found([*lines, line], documents, head)) == {"added"}
+
+
+@pytest.mark.parametrize("what", [*ROLLED_BACK, "else", None, ["x"]], ids=str)
+def test_what_an_agent_found_at_its_start_is_named_for_ever(what: Any) -> None:
+    """However the chain goes on."""
+    lines, documents, head = chain(3)
+    line, head = say(head, "rolled-back", {"what": what, "known": f"9:{'0' * 64}", "found": f"3:{'0' * 64}"})
+    after, head = say(head, "started", {})
+    report = found([*lines, line, after], documents, head)
+    assert [(p.name, p.line) for p in report.problems] == [(what if what in ROLLED_BACK else "rolled-back", 4)]
+    assert report.events == 5
+
+
+def test_a_report_of_many_problems_has_a_bound() -> None:
+    """A folder of names that is gone is not ten thousand lines."""
+    lines, _, head = chain(300)
+    report = found(lines, {}, head)
+    assert len(report.problems) == MOST_PROBLEMS + 1
+    assert (report.problems[-1].name, report.problems[-1].why) == ("more", "and 50 more problems")
+    assert verify(lines, None, last=head).ok, "a chain that came without its names is not asked for them"
+
+
+@pytest.mark.parametrize("text", ["", "7", "0:" + "0" * 64, "7:xyz", "-1:" + "0" * 64, "7:" + "0" * 64 + "\n"])
+def test_a_remembered_head_has_one_form(text: str) -> None:
+    """N:HASH."""
+    with pytest.raises(ValueError, match="must be N:HASH"):
+        Head.parse(text)
+    assert str(Head.parse("7:" + "0a" * 32)) == "7:" + "0a" * 32
 
 
 @given(st.integers(1, 8), st.data())
@@ -177,8 +260,8 @@ def test_deep_data_gets_a_verdict(depth: int) -> None:
     """An event whose data nest deeper than JSON can be written again."""
     lines, _, _ = chain(1)
     deep = lines[0].replace(b'{"i":1}', b'{"i":' + b"[" * depth + b"]" * depth + b"}")
-    assert names(receipts.verify([deep], lambda _key: None)) <= {"edited", "unreadable"}
-    assert not receipts.verify([deep], lambda _key: None).ok
+    assert names(verify([deep], None)) <= {"edited", "unreadable"}
+    assert not verify([deep], None).ok
 
 
 @pytest.mark.parametrize(
@@ -206,7 +289,7 @@ def test_an_event_of_another_shape_is_unreadable(field: str, value: Any) -> None
         asked.append(key)
 
     event = receipts.event(NO_HEAD, "2026-11-23T10:00:00.000+00:00", "boot", None, "started", {}, "0" * 64)
-    report = receipts.verify([receipts.line({**event, field: value})], personal)
+    report = verify([receipts.line({**event, field: value})], personal)
     assert names(report) == {"unreadable"}
     assert asked == []
 

@@ -17,6 +17,7 @@ from sightglass.adapters import clock
 from sightglass.agent import Agent
 from sightglass.api.port import Caller, Chain, GuardView, OpenRequest, StatusView, ViewerView, WindowView
 from sightglass.observer import Subject
+from sightglass.receipts import Head
 from sightglass.refusal import Refusal
 from sightglass.window import Disable, Enable, End, Open, Purpose, State, Window
 
@@ -42,7 +43,7 @@ class Desk:
         ended: dict[str, str] = {}
         boots: dict[str, str] = {}
         boot = clock.boot_id()
-        for event in store.events():
+        for event in store.recent():
             window = event["window"]
             if event["event"] == "opening":
                 asked[window], boots[window] = event, event["boot"]
@@ -186,9 +187,10 @@ class Desk:
         store = self._agent.store
         return await asyncio.to_thread(lambda: list(itertools.islice(store.events(after), limit)))
 
-    async def verify(self) -> dict[str, Any]:
+    async def verify(self, known: str | None) -> dict[str, Any]:
         """See `AgentPort.verify`."""
-        report = await asyncio.to_thread(self._agent.store.verification())
+        check = self._agent.store.verification([Head.parse(known)] if known else [])
+        report = await asyncio.to_thread(check)
         return {
             "ok": report.ok,
             "events": report.events,

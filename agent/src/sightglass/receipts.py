@@ -10,9 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 ZERO = "0" * 64
@@ -31,11 +30,14 @@ EVENTS = frozenset(
         "disabled",
         "enabled",
         "torn",
+        "expired",
+        "rolled-back",
     ]
 )
 MOST_LINE = 16384
 """Bytes of the longest line, its end included."""
 _HASH = re.compile("[0-9a-f]{64}")
+_HEAD = re.compile("[1-9][0-9]{0,11}:[0-9a-f]{64}")
 _FIELDS = {"n", "at", "boot", "window", "event", "data", "personal", "prev", "hash"}
 
 
@@ -46,32 +48,19 @@ class Head:
     n: int
     hash: str
 
+    def __str__(self) -> str:
+        return f"{self.n}:{self.hash}"
+
+    @classmethod
+    def parse(cls, text: str) -> Head:
+        """From `N:HASH`, as people and the controller keep it. Raises ValueError."""
+        if not _HEAD.fullmatch(text):
+            raise ValueError(f"must be N:HASH, a number and 64 hexadecimal digits, not {text!r}")
+        n, _, own = text.partition(":")
+        return cls(int(n), own)
+
 
 NO_HEAD = Head(0, ZERO)
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong with the chain: a stable name, the line (from 1), and a sentence."""
-
-    name: str
-    line: int
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """The verdict on a chain. `expired` counts personal documents that are gone, which is no problem."""
-
-    events: int
-    head: Head
-    problems: tuple[Problem, ...]
-    expired: int
-
-    @property
-    def ok(self) -> bool:
-        """Nothing is wrong."""
-        return not self.problems
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:
@@ -108,61 +97,6 @@ def line(written: Mapping[str, Any]) -> bytes:
     return canonical(written) + b"\n"
 
 
-def verify(
-    lines: Iterable[bytes],
-    personal: Callable[[str], Mapping[str, Any] | None],
-    known: Head | None = None,
-    young: str | None = None,
-) -> Report:
-    """Check a chain from its first line; `personal` finds a personal document by its hash, None when it is gone.
-
-    `known` is the newest event that somebody remembers to have been there last: without it, events removed from the
-    end leave no trace. The personal document of an event at or after `young` (UTC, ISO 8601) has not expired: it must
-    be there. Names what it finds: `torn` (the last line is not whole), `unreadable`, `edited` (an event is not written
-    as its hash says), `missing`, `reordered` (also: repeated), `broken` (an event with the right number that does not
-    follow the one before: replaced), `shortened`, `personal-edited`, `personal-missing`.
-    """
-    head, problems, expired, number = NO_HEAD, [], 0, 0
-    seen: list[int] = []
-    gaps: list[tuple[int, range]] = []
-    for number, raw in enumerate(lines, start=1):
-        found = parse(raw)
-        if found is None:
-            name, why = ("unreadable", "is no event") if raw.endswith(b"\n") else ("torn", "is not whole")
-            problems.append(Problem(name, number, f"line {number} {why}"))
-            continue
-        n, own = found["n"], found["hash"]
-        if not _as_written(found, raw):
-            problems.append(Problem("edited", number, f"event {n} was changed after it was written"))
-        if n <= head.n:
-            problems.append(Problem("reordered", number, f"event {n} stands after event {head.n}"))
-        elif n > head.n + 1:
-            gaps.append((len(problems), range(head.n + 1, n)))
-            problems.append(Problem("missing", number, f"event {n} stands where event {head.n + 1} belongs"))
-        elif found["prev"] != head.hash:
-            problems.append(Problem("broken", number, f"event {n} does not follow the event before it"))
-        # What follows is judged by what stands here, so that one change is named once and not at every line after it.
-        head = Head(n, own)
-        seen.append(n)
-        if found["personal"] is not None:
-            document = personal(found["personal"])
-            if document is None and young is not None and found["at"] >= young:
-                why = f"the personal fields of event {n} are gone before their time"
-                problems.append(Problem("personal-missing", number, why))
-            elif document is None:
-                expired += 1
-            elif digest(document) != found["personal"]:
-                problems.append(Problem("personal-edited", number, f"the personal fields of event {n} were changed"))
-    seen.sort()
-    for at, gap in gaps:
-        first = bisect_left(seen, gap.start)
-        if first < len(seen) and seen[first] < gap.stop:
-            problems[at] = replace(problems[at], name="reordered")
-    if known is not None and known != head:
-        problems.append(Problem("shortened", number, f"the last event is {head.n}, event {known.n} was seen before"))
-    return Report(len(seen), head, tuple(problems), expired)
-
-
 def parse(raw: bytes) -> dict[str, Any] | None:
     """A line's event, or None when it has not an event's shape. Says nothing about its hash."""
     if not raw.endswith(b"\n") or len(raw) > MOST_LINE:
@@ -185,7 +119,8 @@ def parse(raw: bytes) -> dict[str, Any] | None:
     return found if shaped else None
 
 
-def _as_written(found: dict[str, Any], raw: bytes) -> bool:
+def as_written(found: dict[str, Any], raw: bytes) -> bool:
+    """Whether a line is, byte for byte, the event that its own hash speaks of."""
     body = {key: value for key, value in found.items() if key != "hash"}
     try:
         # As bytes too: a space, or a key that stands twice, changes what people read and no parsed value.

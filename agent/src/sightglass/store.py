@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
+import logging
 import os
-import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sightglass import receipts
+from sightglass import durable, receipts
+from sightglass.adapters import clock
+from sightglass.expiry import EARLIEST, Trust, due, time_of
+from sightglass.personal import Personal
 from sightglass.receipts import Head
+from sightglass.segments import Segments, events
+from sightglass.verify import Report
+from sightglass.verify import verify as verdict
+from sightglass.witness import Witness, judge
 
 ROOM_BYTES = 1 << 20
 """Free space without which no window opens: a window's own receipts need a few kB."""
-KEEP_DAYS = 365
+
+log = logging.getLogger(__name__)
 
 
 class Store:
@@ -26,14 +34,23 @@ class Store:
 
     def __init__(self, directory: Path, boot: str) -> None:
         self._directory, self._boot = directory, boot
-        self._chain = directory / "receipts" / "chain.jsonl"
-        self._personal = directory / "receipts" / "personal"
+        for made in (directory / "receipts", directory / "receipts" / "personal"):
+            durable.make(made)
+        self._segments = Segments(directory / "receipts")
+        self._personal = Personal(directory / "receipts" / "personal")
+        self._witness = Witness(directory / "head.json")
         self._mark = directory / "disabled.json"
-        for made in (self._chain.parent, self._personal):
-            _make(made)
-        self._due: list[tuple[str, dict[str, Any]]] = []
-        self._swept: datetime | None = None
-        self._head = self._found = self._load()
+        self._trust = Trust()
+        self._open: set[str] = set()
+        self._expired = self._swept = 0
+        self._newest = EARLIEST
+        torn = self._segments.mend()
+        self._head = self._load()
+        # What was done to the chain comes first: with the next event the witness forgets what it knew.
+        self._due = self._rolled_back()
+        if torn is not None:
+            # A power cut in the middle of a write: it never had an effect. An event in its place says so.
+            self._due.append(("torn", asdict(torn)))
         self._due.append(("started", {}))
         # A full disk opens no window; it must not keep people from asking an agent why.
         with contextlib.suppress(OSError):
@@ -51,89 +68,58 @@ class Store:
         self._settle()
         return self._append(event, window, data, personal)
 
-    def _settle(self) -> None:
-        while self._due:
-            event, data = self._due[0]
-            self._append(event, None, data, None)
-            del self._due[0]
-
-    def _append(
-        self, event: str, window: str | None, data: Mapping[str, Any], personal: Mapping[str, Any] | None
-    ) -> Head:
-        document = None if personal is None else self._keep(personal)
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        written = receipts.event(self._head, at, self._boot, window, event, data, document)
-        try:
-            self._write(receipts.line(written))
-        except OSError:
-            if document is not None:
-                with contextlib.suppress(OSError):
-                    (self._personal / f"{document}.json").unlink()
-            raise
-        self._head = Head(written["n"], written["hash"])
-        return self._head
-
     def room(self) -> bool:
         """Whether there is space for a window's receipts."""
         free = os.statvfs(self._directory)
         return free.f_bavail * free.f_frsize >= ROOM_BYTES and free.f_favail > 16
 
     def events(self, after: int = 0) -> Iterator[dict[str, Any]]:
-        """The events with a number greater than `after`, oldest first; `who` are the personal fields that are left.
+        """The events with a number greater than `after`, oldest first; `who` are the personal fields that are left."""
+        return map(self._named, events(self._segments.lines(after), after))
 
-        A line that is no event is left out: `verify` names it, and it must not keep an agent from starting.
-        """
-        if not self._chain.exists():
-            return
-        with self._chain.open("rb") as chain:
-            for event in filter(None, map(receipts.parse, chain)):
-                if event["n"] > after:
-                    personal = self.personal(event["personal"]) if event["personal"] else None
-                    yield {**event, "who": personal}
+    def recent(self) -> Iterator[dict[str, Any]]:
+        """The newest events, a megabyte of them or two: those of windows that may not have ended are among them."""
+        return map(self._named, events(self._segments.recent()))
 
-    def personal(self, digest: str) -> dict[str, Any] | None:
-        """A personal document, or None when it has expired."""
-        try:
-            found = json.loads((self._personal / f"{digest}.json").read_bytes())
-        except (OSError, ValueError):
-            return None
-        return found if isinstance(found, dict) else {}
-
-    def verify(self) -> receipts.Report:
+    def verify(self, known: Sequence[Head] = ()) -> Report:
         """Check the whole chain, up to the event that this agent wrote last."""
-        return self.verification()()
+        return self.verification(known)()
 
-    def verification(self) -> Callable[[], receipts.Report]:
+    def verification(self, known: Sequence[Head] = ()) -> Callable[[], Report]:
         """The check of the chain as it is now, to be run in a thread: what is appended later is left out."""
-        directory, head = self._directory / "receipts", self._head
-        size = self._chain.stat().st_size if self._chain.exists() else 0
-        return lambda: verify(directory, head, size)
+        read, last = self._segments.snapshot(), self._head
+        return lambda: verdict(read(), self._personal.get, last=last, known=known)
 
     def sweep(self) -> None:
-        """Let personal documents expire, once a day at most."""
-        now = datetime.now(UTC)
-        if self._swept is None or abs(now - self._swept) > timedelta(days=1):
-            self._swept = now
+        """Let personal fields expire: once a day, not during a window, and by a clock that is to be believed."""
+        if self._open:
+            return
+        believed = self._trust.ask(clock.wall().timestamp(), clock.boottime())
+        if believed:
             with contextlib.suppress(OSError):
-                self.expire()
+                self.expire(clock.wall())
+        elif believed is False:
+            log.warning("receipts: the clock has jumped; no personal fields expire before it has gone on for an hour")
 
-    def expire(self, days: int = KEEP_DAYS) -> int:
-        """Remove personal documents that are older; returns how many."""
-        limit = (datetime.now(UTC) - timedelta(days=days)).timestamp()
-        old = [file for file in self._personal.iterdir() if file.stat().st_mtime < limit]
-        for file in old:
-            file.unlink()
-        return len(old)
+    def expire(self, now: datetime) -> int:
+        """Remove the personal documents that are past their time, as many as a sweep may; returns how many events'.
+
+        An event says so first: `verify` needs no clock, and what is gone without one is named.
+        """
+        found = due(events(self._segments.lines(self._swept), self._swept), now)
+        fresh = [n for n in found.documents if n > self._expired]
+        if fresh:
+            self.append("expired", None, {"from": self._swept, "to": found.to}, None)
+            log.info("receipts: personal fields of %d events expire, up to event %d", len(fresh), found.to)
+            self._expired = found.to
+        for digest in found.documents.values():
+            self._personal.drop(digest)
+        self._swept = max(found.to, self._swept)
+        return len(fresh)
 
     def newest(self) -> datetime:
         """The time of the newest event of an earlier start: the clock must not show less."""
-        newest = datetime(2026, 1, 1, tzinfo=UTC)
-        for event in self.events():
-            if event["n"] <= self._found.n:
-                # Somebody edited a time that cannot be read, or has no zone: `verify` names it.
-                with contextlib.suppress(ValueError, TypeError):
-                    newest = max(newest, datetime.fromisoformat(event["at"]))
-        return newest
+        return self._newest
 
     def disabled(self) -> dict[str, Any] | None:
         """Who disabled windows, when and why; an unreadable mark disables too. None when they are enabled."""
@@ -149,121 +135,89 @@ class Store:
         """Write the mark, or remove it (None)."""
         if mark is None:
             self._mark.unlink(missing_ok=True)
-            _sync(self._directory)
+            durable.sync(self._directory)
         else:
-            _replace(self._mark, receipts.canonical({"at": datetime.now(UTC).isoformat(timespec="seconds"), **mark}))
+            at = datetime.now(UTC).isoformat(timespec="seconds")
+            durable.replace(self._mark, receipts.canonical({"at": at, **mark}))
+
+    def _named(self, event: dict[str, Any]) -> dict[str, Any]:
+        return {**event, "who": self._personal.get(event["personal"]) if event["personal"] else None}
+
+    def _settle(self) -> None:
+        if self._due and self._head.n == 0 and self._witness.read() is None:
+            self._witness.write(self._head)
+        while self._due:
+            event, data = self._due[0]
+            self._append(event, None, data, None)
+            del self._due[0]
+
+    def _append(
+        self, event: str, window: str | None, data: Mapping[str, Any], personal: Mapping[str, Any] | None
+    ) -> Head:
+        if not self._open:
+            # All events of a window stand in one segment, so that a start finds it in the last ones.
+            self._segments.rotate(self._head)
+        document = None if personal is None else self._personal.keep(personal)
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        written = receipts.event(self._head, at, self._boot, window, event, data, document)
+        try:
+            self._segments.write(receipts.line(written))
+        except OSError:
+            if document is not None:
+                self._personal.drop(document)
+            raise
+        self._head = Head(written["n"], written["hash"])
+        self._note(written)
+        self._remember(event)
+        return self._head
+
+    def _remember(self, event: str) -> None:
+        try:
+            self._witness.write(self._head)
+        except OSError as error:
+            # The event is on disk. A witness that is behind is caught up by the next event.
+            log.warning("receipts: head.json stays behind event %d: %s", self._head.n, error)
+        if event == "closed":
+            # A second witness, in the journal: what `receipts verify --known` takes.
+            log.info("receipts: the last event is %s", self._head)
 
     def _load(self) -> Head:
-        head, torn, size = receipts.NO_HEAD, b"", 0
-        with contextlib.suppress(FileNotFoundError), self._chain.open("rb") as chain:
-            for raw in chain:
-                found = receipts.parse(raw)
-                if found is not None:
-                    head = Head(found["n"], found["hash"])
-                if not raw.endswith(b"\n"):
-                    torn = raw
-                    break
-                size += len(raw)
-        if not torn:
-            return head
-        # A power cut in the middle of a write: it never had an effect. An event in its place says so.
-        os.truncate(self._chain, size)
-        self._due.append(("torn", {"bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest()}))
-        return head
+        for lines in (self._segments.recent, self._segments.lines):
+            head = receipts.NO_HEAD
+            for event in events(lines()):
+                head = Head(event["n"], event["hash"])
+                self._newest = max(self._newest, time_of(event) or EARLIEST)
+                self._note(event)
+            if head.n:
+                return head
+        return receipts.NO_HEAD
 
-    def _write(self, line: bytes) -> None:
-        if len(line) > receipts.MOST_LINE:
-            raise OSError(errno.EMSGSIZE, f"an event of {len(line)} bytes is too long")
-        created = not self._chain.exists()
-        # Without a buffer: on a full disk a buffered file writes the rest of the line once more when it is closed.
-        fd = os.open(self._chain, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if created:
-                _sync(self._chain.parent)
-            before = os.fstat(fd).st_size
-            try:
-                _write_all(fd, line)
-            except OSError:
-                # Half a line would be read as a tear by the next start, and hide that nothing was promised yet.
-                os.ftruncate(fd, before)
-                raise
-        finally:
-            os.close(fd)
+    def _note(self, event: Mapping[str, Any]) -> None:
+        name, data = event["event"], event["data"]
+        if name == "opening":
+            self._open.add(event["window"])
+        elif name == "closed":
+            self._open.discard(event["window"])
+        elif name == "expired" and type(data.get("from")) is int and type(data.get("to")) is int:
+            # From where the last sweep began: a power cut may have left documents that it was about to remove.
+            self._swept, self._expired = min(data["from"], event["n"]), min(data["to"], event["n"])
 
-    def _keep(self, personal: Mapping[str, Any]) -> str:
-        document = {**personal, "salt": secrets.token_hex(16)}
-        digest = receipts.digest(document)
-        _replace(self._personal / f"{digest}.json", receipts.canonical(document))
-        return digest
+    def _rolled_back(self) -> list[tuple[str, dict[str, Any]]]:
+        known, found = self._witness.read(), self._head
+        start = known.n - 1 if known and known.n else 0
+        what = judge(known, found, events(self._segments.lines(start), start))
+        if what is None:
+            return []
+        log.warning("receipts: %s: the chain ends at %s, and %s was written", what, found, known or "nobody knows what")
+        return [("rolled-back", {"what": what, "known": str(known) if known else None, "found": str(found)})]
 
 
-def verify(directory: Path, known: Head | None = None, size: int | None = None) -> receipts.Report:
-    """Check a chain where it lies (`chain.jsonl` and `personal/`), also far from its gateway. See `receipts.verify`.
+def verify(directory: Path, known: Sequence[Head] = ()) -> Report:
+    """Check a chain where it lies (its segments and `personal/`), also far from its gateway. See `verify.verify`.
 
-    `size`: only the first so many bytes. Where no `personal/` came along, its documents are not asked for.
+    Where no `personal/` came along, its documents are not asked for. Raises OSError; also when there is no chain.
     """
-    documents = directory / "personal"
-    young = (datetime.now(UTC) - timedelta(days=KEEP_DAYS - 1)).isoformat(timespec="milliseconds")
-
-    def personal(digest: str) -> dict[str, Any] | None:
-        try:
-            found = json.loads((documents / f"{digest}.json").read_bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
-
-    try:
-        chain = (directory / "chain.jsonl").open("rb")
-    except FileNotFoundError:
-        if known is None:
-            raise
-        return receipts.verify((), personal, known)
-    with chain:
-        asked = young if known is not None or documents.is_dir() else None
-        return receipts.verify(_first(chain, size), personal, known, asked)
-
-
-def _first(lines: Iterable[bytes], size: int | None) -> Iterator[bytes]:
-    for line in lines:
-        if size is not None:
-            if size <= 0:
-                return
-            size -= len(line)
-        yield line
-
-
-def _make(directory: Path) -> None:
-    if not directory.exists():
-        directory.mkdir(mode=0o700)
-        _sync(directory.parent)
-    directory.chmod(0o700)
-
-
-def _replace(path: Path, text: bytes) -> None:
-    fresh = path.with_suffix(".new")
-    fd = os.open(fresh, os.O_WRONLY | os.O_TRUNC | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        _write_all(fd, text)
-        fresh.replace(path)
-    except OSError:
-        fresh.unlink()
-        raise
-    finally:
-        os.close(fd)
-    _sync(path.parent)
-
-
-def _write_all(fd: int, text: bytes) -> None:
-    while text:
-        text = text[os.write(fd, text) :]
-    os.fsync(fd)
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    segments, documents = Segments(directory), directory / "personal"
+    if not segments.exist():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(directory / "chain.jsonl"))
+    return verdict(segments.lines(), Personal(documents).get if documents.is_dir() else None, known=known)

@@ -89,7 +89,7 @@ class Site:
 
     def events(self, window: str | None = None) -> list[dict[str, Any]]:
         """The receipt's events, of one window or all."""
-        done = self.sightglass("receipts", "show", "--json")
+        done = self.sightglass("receipts", "show", "--all", "--json")
         assert done.returncode == 0, done.stderr
         found: list[dict[str, Any]] = json.loads(done.stdout)["events"]
         return [event for event in found if window in (None, event["window"])]

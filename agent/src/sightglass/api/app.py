@@ -135,7 +135,9 @@ def make(port: AgentPort) -> FastAPI:
         return answer({"events": await port.receipts(after, limit)})
 
     @app.get("/v1/receipts/verify", response_model=VerifyAnswer)
-    async def verify(_caller: Anyone) -> JSONResponse:
-        return answer(await port.verify())
+    async def verify(
+        _caller: Anyone, known: Annotated[str | None, Query(pattern="^[1-9][0-9]{0,11}:[0-9a-f]{64}$")] = None
+    ) -> JSONResponse:
+        return answer(await port.verify(known))
 
     return app

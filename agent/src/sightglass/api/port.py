@@ -117,8 +117,11 @@ class AgentPort(Protocol):
     async def receipts(self, after: int, limit: int) -> list[dict[str, Any]]:
         """Events after a number, oldest first."""
 
-    async def verify(self) -> dict[str, Any]:
-        """Whether the chain is whole: `{"ok", "events", "expired", "problems": [{"name", "line", "why"}]}`."""
+    async def verify(self, known: str | None) -> dict[str, Any]:
+        """Whether the chain is whole, and has the event `known` (N:HASH) where one is given.
+
+        `{"ok", "events", "expired", "problems": [{"name", "line", "why"}]}`
+        """
 
     def chain(self) -> Chain:
         """The head of the receipt chain."""

@@ -1,0 +1,81 @@
+"""When personal fields expire: by the chain's own times, and only by a clock that has gone like the kernel's. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
+"""No event is older: a clock that shows less is not set."""
+KEEP = timedelta(days=365)
+MOST_AT_ONCE = timedelta(days=31)
+"""Of the chain's time in one sweep, so that a clock that shows 2100 for a day takes a month, not everything."""
+MOST_EVENTS = 5000
+"""Of a sweep: some 50 ms on a small processor, while no window is open."""
+SETTLED_S = 3600.0
+"""How long the wall clock must have gone like the boot clock before it is believed, in seconds."""
+DAY_S = 86400.0
+_JUMP_S = 60.0
+
+
+@dataclass(slots=True)
+class Trust:
+    """Whether the wall clock has gone like the boot clock since it was asked last. Times in seconds."""
+
+    wall: float | None = None
+    boot: float = 0.0
+    due: float = 0.0
+
+    def ask(self, wall: float, boot: float) -> bool | None:
+        """True: sweep now. False: the clock has jumped, and is believed again when it has gone on for an hour. None: it
+        is not time yet."""
+        if self.wall is None:
+            self.wall, self.boot, self.due = wall, boot, boot + SETTLED_S
+        if boot < self.due:
+            return None
+        jumped = abs((wall - self.wall) - (boot - self.boot)) > _JUMP_S
+        self.wall, self.boot = wall, boot
+        self.due = boot + (SETTLED_S if jumped else DAY_S)
+        return not jumped
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Events up to `to` are past their time; `documents` are the hashes of their personal documents by event number."""
+
+    to: int
+    documents: Mapping[int, str]
+
+
+def due(events: Iterable[Mapping[str, Any]], now: datetime) -> Due:
+    """What has expired of some events of a chain, oldest first; as much as one sweep may take.
+
+    An event is as old as the newest believable time up to it: one that a clock without battery dated 1970 is not older
+    than the event before it, and one that was dated in the future does not keep those after it for ever.
+    """
+    to, documents = 0, dict[int, str]()
+    first: datetime | None = None
+    age = EARLIEST
+    for count, event in enumerate(events):
+        at = time_of(event)
+        if at is not None and EARLIEST <= at <= now:
+            age = max(age, at)
+            first = first or age
+        if count >= MOST_EVENTS or (first is not None and (age > now - KEEP or age > first + MOST_AT_ONCE)):
+            break
+        if event["personal"]:
+            documents[event["n"]] = event["personal"]
+        if first is not None:
+            to = event["n"]
+    return Due(to, {n: key for n, key in documents.items() if n <= to})
+
+
+def time_of(event: Mapping[str, Any]) -> datetime | None:
+    """When an event was written; None when somebody edited its time into none, or into one without a zone."""
+    try:
+        found = datetime.fromisoformat(event["at"])
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
