@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import stat
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,13 +15,9 @@ import pytest
 
 from sightglass import receipts, store
 from sightglass.store import Store
+from tests.unit.receipts_parts import chain_of, fill, mounted
 
 pytestmark = pytest.mark.requirement("U5")
-
-
-def chain_of(directory: Path) -> Path:
-    """The chain's file."""
-    return directory / "receipts" / "chain.jsonl"
 
 
 def events(directory: Path) -> list[str]:
@@ -33,25 +28,8 @@ def events(directory: Path) -> list[str]:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A real file system of 64 kB."""
-    if os.getuid() != 0:
-        pytest.skip("mounting a small file system needs root")
-    place = tmp_path / "disk"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "receipts-test", place], check=True, timeout=10)
-    try:
-        (place / "state").mkdir()
-        yield place / "state"
-    finally:
-        subprocess.run(["umount", place], check=True, timeout=10)
-
-
-def fill(directory: Path) -> Path:
-    """Take every byte that is left."""
-    ballast = directory.parent / "ballast"
-    with ballast.open("wb", buffering=0) as out, pytest.raises(OSError, match="No space left"):
-        while True:
-            out.write(b"x" * 4096)
-    return ballast
+    with mounted(tmp_path / "disk", "64k") as state:
+        yield state
 
 
 def test_an_event_is_on_the_disk_when_append_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,7 @@ class Store:
         self._newest = EARLIEST
         torn = self._segments.mend()
         self._head = self._load()
+        self._personal.recover(lambda digest: any(event["personal"] == digest for event in self.recent()))
         # What was done to the chain comes first: with the next event the witness forgets what it knew.
         self._due = self._rolled_back()
         if torn is not None:
@@ -166,6 +167,8 @@ class Store:
             if document is not None:
                 self._personal.drop(document)
             raise
+        if document is not None:
+            self._personal.settle(document)
         self._head = Head(written["n"], written["hash"])
         self._note(written)
         self._remember(event)
