@@ -118,7 +118,7 @@ def tell(lab: Lab, report: dict[str, Any]) -> None:
 
     say("\n9. What is left, and the receipt")
     report["left"] = nothing_left(gateway)
-    say(gateway.run(["sightglass", "receipts", "show"]).stdout.rstrip())
+    say(gateway.run(["sightglass", "receipts", "show", "--all"]).stdout.rstrip())
     say(gateway.run(["sightglass", "receipts", "verify"]).stdout.rstrip())
     report["times"] = times(gateway, maintainer, url)
     say(f"\n10. Times: {report['times']['sentence']}")

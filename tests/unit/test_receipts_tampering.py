@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sightglass import segments, store
+from sightglass import receipts, segments, store
 from sightglass.receipts import Head
 from sightglass.store import Store
 from tests.unit.receipts_parts import SMALL, chain_of, files_of, names, put_back, work, written
@@ -121,6 +121,21 @@ def test_a_witness_that_is_gone_or_unreadable_is_named(state: Path, witness: byt
     assert names(kept.verify()) == ["unwitnessed"]
     work(kept, 1)
     assert names(Store(state, "boot-4").verify()) == ["unwitnessed"], "once"
+
+
+def test_the_first_start_after_agents_without_a_witness_is_no_fault(tmp_path: Path) -> None:
+    """An upgrade. From then on there is one, and its loss is named."""
+    head, lines = receipts.NO_HEAD, []
+    for name in ("started", "opening", "closed", "started", "refused"):
+        event = receipts.event(head, "2026-11-23T10:00:00.000+00:00", "boot", None, name, {}, None)
+        head = Head(event["n"], event["hash"])
+        lines.append(receipts.line(event))
+    (tmp_path / "receipts").mkdir()
+    chain_of(tmp_path).write_bytes(b"".join(lines))
+    assert Store(tmp_path, "boot-1").verify().ok
+    assert Store(tmp_path, "boot-2").verify().ok
+    (tmp_path / "head.json").unlink()
+    assert names(Store(tmp_path, "boot-3").verify()) == ["unwitnessed"]
 
 
 def test_an_older_witness_beside_the_true_chain_is_no_fault(state: Path) -> None:

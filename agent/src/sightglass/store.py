@@ -43,6 +43,8 @@ class Store:
         self._trust = Trust()
         self._open: set[str] = set()
         self._expired = self._swept = 0
+        # Agents before this one kept none: the first start after them is no alarm.
+        self._witnessed = False
         self._newest = EARLIEST
         torn = self._segments.mend()
         self._head = self._load()
@@ -52,7 +54,7 @@ class Store:
         if torn is not None:
             # A power cut in the middle of a write: it never had an effect. An event in its place says so.
             self._due.append(("torn", asdict(torn)))
-        self._due.append(("started", {}))
+        self._due.append(("started", {"witnessed": True}))
         # A full disk opens no window; it must not keep people from asking an agent why.
         with contextlib.suppress(OSError):
             self._settle()
@@ -145,7 +147,7 @@ class Store:
         return {**event, "who": self._personal.get(event["personal"]) if event["personal"] else None}
 
     def _settle(self) -> None:
-        if self._due and self._head.n == 0 and self._witness.read() is None:
+        if self._head.n == 0 and self._witness.read() is None:
             self._witness.write(self._head)
         while self._due:
             event, data = self._due[0]
@@ -201,6 +203,8 @@ class Store:
             self._open.add(event["window"])
         elif name == "closed":
             self._open.discard(event["window"])
+        elif name == "started":
+            self._witnessed = data.get("witnessed") is True
         elif name == "expired" and type(data.get("from")) is int and type(data.get("to")) is int:
             # From where the last sweep began: a power cut may have left documents that it was about to remove.
             self._swept, self._expired = min(data["from"], event["n"]), min(data["to"], event["n"])
@@ -208,7 +212,7 @@ class Store:
     def _rolled_back(self) -> list[tuple[str, dict[str, Any]]]:
         known, found = self._witness.read(), self._head
         start = known.n - 1 if known and known.n else 0
-        what = judge(known, found, events(self._segments.lines(start), start))
+        what = judge(known, found, events(self._segments.lines(start), start), witnessed=self._witnessed)
         if what is None:
             return []
         log.warning("receipts: %s: the chain ends at %s, and %s was written", what, found, known or "nobody knows what")

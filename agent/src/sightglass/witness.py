@@ -34,11 +34,11 @@ class Witness:
         durable.replace(self._path, receipts.canonical({"head": str(head) if head.n else None}))
 
 
-def judge(known: Head | None, found: Head, since: Iterable[Mapping[str, Any]]) -> str | None:
+def judge(known: Head | None, found: Head, since: Iterable[Mapping[str, Any]], *, witnessed: bool) -> str | None:
     """What was done to a chain that ends at `found`: a name of `verify.ROLLED_BACK`, or None when it goes on from the
-    `known` event. `since` are its events from that one's number on."""
+    `known` event. `since` are its events from that one's number on; `witnessed`: its agent had a witness."""
     if known is None:
-        return "unwitnessed" if found.n else None
+        return "unwitnessed" if found.n and witnessed else None
     if known.n == 0 or known == found:
         return None
     if known.n > found.n:

@@ -1,0 +1,126 @@
+"""The record on a gateway, under somebody with a hand on its disk: what is put back, cut or taken away is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from lab import wait
+from tests.lab.window.site_under_test import Site
+
+pytestmark = pytest.mark.requirement("U5")
+
+STATE = "/var/lib/sightglass"
+OLDER, TRUE = "/root/older", "/root/true"
+
+
+def stop(site: Site) -> None:
+    """The agent and its sockets, so that nobody's question starts it again."""
+    site.gateway.run(["systemctl", "stop", "sightglass-agent.socket", "sightglass-agent.service"])
+
+
+def start(site: Site) -> None:
+    """And wait until it answers."""
+    site.gateway.run(["systemctl", "start", "sightglass-agent.socket", "sightglass-agent.service"])
+    wait.until(lambda: site.status()["state"] == "closed", 20, "the agent is back and closed")
+
+
+def copy(site: Site, source: str, target: str) -> None:
+    """Put a copy in place of what is there."""
+    site.gateway.run(["sh", "-ec", f"rm -rf {target}; cp -a {source} {target}"])
+
+
+def found(site: Site, *words: str) -> tuple[int, list[str]]:
+    """The exit code of `receipts verify`, and what it names."""
+    done = site.sightglass("receipts", "verify", "--json", *words)
+    return done.returncode, [problem["name"] for problem in json.loads(done.stdout)["problems"]]
+
+
+def journal(site: Site, since: str) -> str:
+    """What the agent has said since a cursor."""
+    return site.gateway.run(
+        ["journalctl", "--no-pager", "-o", "cat", "--after-cursor", since, "-u", "sightglass-agent"]
+    ).stdout
+
+
+@pytest.fixture
+def before(site: Site) -> Iterator[str]:
+    """The state is copied away; the head of then a window later stands in the journal. The true state is put back."""
+    assert found(site) == (0, []), "the control: an untouched chain is whole"
+    shown = site.gateway.run(["journalctl", "-n", "0", "--show-cursor", "--no-pager"]).stdout
+    copy(site, STATE, OLDER)
+    site.open()
+    site.close()
+    chain = site.status()["chain"]
+    stop(site)
+    copy(site, STATE, TRUE)
+    start(site)
+    assert found(site) == (0, []), "the control: a restart is no fault"
+    stop(site)
+    copy(site, TRUE, STATE)
+    try:
+        assert f"receipts: the last event is {chain['n']}:{chain['hash']}" in journal(site, shown.split()[-1])
+        yield shown.split()[-1]
+    finally:
+        stop(site)
+        copy(site, TRUE, STATE)
+        site.gateway.run(["rm", "-rf", OLDER, TRUE])
+        start(site)
+        assert found(site) == (0, []), "the control: with the true files back it is whole"
+
+
+def last_in(text: str) -> str:
+    """The head of the last window that the journal remembers."""
+    return next(line for line in reversed(text.splitlines()) if "the last event is" in line).rpartition(" ")[2]
+
+
+def test_an_older_copy_of_the_receipts_is_named_for_ever(site: Site, before: str) -> None:
+    """By verify's exit code, in the journal, after the next window and restart, too; and windows go on."""
+    known = last_in(journal(site, before))
+    copy(site, f"{OLDER}/receipts", f"{STATE}/receipts")
+    start(site)
+    assert found(site) == (1, ["shortened"])
+    assert "receipts: shortened: the chain ends at" in journal(site, before)
+    said = site.sightglass("receipts", "verify")
+    assert (said.returncode, said.stdout.count("\n")) == (1, 1)
+    assert f"but {known} had been written" in said.stdout
+    site.wait_guards()
+    site.open()
+    site.close()
+    stop(site)
+    start(site)
+    assert found(site) == (1, ["shortened"])
+    assert found(site, "--known", known) == (1, ["shortened", "rewritten"])
+
+
+def test_a_whole_older_state_is_named_by_who_remembers(site: Site, before: str) -> None:
+    """A card's copy of last week: nothing on it can tell, the head in the journal can."""
+    known = last_in(journal(site, before))
+    copy(site, OLDER, STATE)
+    start(site)
+    assert found(site) == (0, []), "on the gateway alone it is whole"
+    assert found(site, "--known", known) == (1, ["shortened"])
+
+
+@pytest.mark.parametrize(
+    ("done", "named"),
+    [
+        (f"sed -i '$d' {STATE}/receipts/chain.jsonl", "shortened"),
+        (f'sed -i \'2s/"boot"/"root"/\' {STATE}/receipts/chain.jsonl', "unreadable"),
+        (f"sed -i '2s/00:00\"/01:00\"/' {STATE}/receipts/chain.jsonl", "edited"),
+        (f"sed -i '2{{h;d}};3{{G}}' {STATE}/receipts/chain.jsonl", "reordered"),
+        (f"sed -i 2d {STATE}/receipts/chain.jsonl", "missing"),
+        (f"rm {STATE}/receipts/chain.jsonl", "shortened"),
+        (f"rm {STATE}/head.json", "unwitnessed"),
+        (f"find {STATE}/receipts/personal -type f -delete", "personal-missing"),
+    ],
+    ids=["truncated", "word", "time", "order", "deleted line", "deleted file", "witness", "names"],
+)
+def test_what_is_done_to_the_files_of_a_stopped_agent_is_named(site: Site, before: str, done: str, named: str) -> None:
+    """With the tools that everybody has."""
+    site.gateway.run(["sh", "-ec", done])
+    start(site)
+    code, names = found(site)
+    assert (code, set(names) - {"more"}) == (1, {named})
