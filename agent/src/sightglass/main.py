@@ -74,7 +74,11 @@ async def run(config: Config) -> None:
         "console": pwd.getpwnam("sightglass-console").pw_uid,
         "shutter": pwd.getpwnam("sightglass-shutter").pw_uid,
     }
-    store = Store(STATE, clock.boot_id())
+    try:
+        store = Store(STATE, clock.boot_id())
+    except OSError as error:
+        # Somebody put a copy back that belongs to root. Without a record there is no window.
+        raise SystemExit(f"sightglass-agent: {error.filename or STATE}: {error.strerror}") from error
     tailnet = Tailnet(config.tailscale.socket, config.tailscale.interface, config.tailscale.capability)
     # The loop does not exist yet when its parts are made; each of them only needs to wake it.
     awake = asyncio.Event()

@@ -104,23 +104,37 @@ def test_a_whole_older_state_is_named_by_who_remembers(site: Site, before: str) 
     assert found(site, "--known", known) == (1, ["shortened"])
 
 
-@pytest.mark.parametrize(
-    ("done", "named"),
-    [
-        (f"sed -i '$d' {STATE}/receipts/chain.jsonl", "shortened"),
-        (f'sed -i \'2s/"boot"/"root"/\' {STATE}/receipts/chain.jsonl', "unreadable"),
-        (f"sed -i '2s/00:00\"/01:00\"/' {STATE}/receipts/chain.jsonl", "edited"),
-        (f"sed -i '2{{h;d}};3{{G}}' {STATE}/receipts/chain.jsonl", "reordered"),
-        (f"sed -i 2d {STATE}/receipts/chain.jsonl", "missing"),
-        (f"rm {STATE}/receipts/chain.jsonl", "shortened"),
-        (f"rm {STATE}/head.json", "unwitnessed"),
-        (f"find {STATE}/receipts/personal -type f -delete", "personal-missing"),
-    ],
-    ids=["truncated", "word", "time", "order", "deleted line", "deleted file", "witness", "names"],
-)
-def test_what_is_done_to_the_files_of_a_stopped_agent_is_named(site: Site, before: str, done: str, named: str) -> None:
-    """With the tools that everybody has."""
-    site.gateway.run(["sh", "-ec", done])
-    start(site)
-    code, names = found(site)
-    assert (code, set(names) - {"more"}) == (1, {named})
+CHAIN = f"{STATE}/receipts/chain.jsonl"
+DONE = {
+    "the last line is gone": (f"sed -i '$d' {CHAIN}", {"shortened"}),
+    "a line is gone": (f"sed -i 2d {CHAIN}", {"missing"}),
+    "two lines changed places": (f"sed -i '2{{h;d}};3{{G}}' {CHAIN}", {"reordered"}),
+    "another time": (f"sed -i '2s/00:00\"/01:00\"/' {CHAIN}", {"edited"}),
+    "another word": (f'sed -i \'2s/"boot"/"root"/\' {CHAIN}', {"unreadable", "missing"}),
+    "the last line is torn": (f"truncate -s -1 {CHAIN}", {"shortened"}),
+    "the file is gone": (f"rm {CHAIN}", {"shortened"}),
+    "everything is gone": (f"rm -r {STATE}/receipts", {"shortened"}),
+    "the witness is gone": (f"rm {STATE}/head.json", {"unwitnessed"}),
+    "the names are gone": (f"find {STATE}/receipts/personal -type f -delete", {"personal-missing"}),
+}
+
+
+def test_what_is_done_to_the_files_of_a_stopped_agent_is_named(site: Site, before: str) -> None:
+    """With the tools that everybody has; each from the true files, which are whole in between."""
+    for what, (done, named) in DONE.items():
+        site.gateway.run(["sh", "-ec", done])
+        start(site)
+        code, names = found(site)
+        assert (code, set(names) - {"more"}) == (1, named), what
+        stop(site)
+        copy(site, TRUE, STATE)
+
+
+def test_receipts_that_the_agent_may_not_read_keep_it_closed_and_it_says_why(site: Site, before: str) -> None:
+    """A copy put back by root, for root: one sentence in the journal, no traceback, no window."""
+    site.gateway.run(["sh", "-ec", f"chown -R root:root {STATE}/receipts; chmod -R go= {STATE}/receipts"])
+    site.gateway.run(["systemctl", "start", "--no-block", "sightglass-agent.socket", "sightglass-agent.service"])
+    wait.until(lambda: f"sightglass-agent: {STATE}/receipts: Permission denied" in journal(site, before), 20, "a word")
+    assert "Traceback" not in journal(site, before)
+    assert site.ask_open().returncode != 0
+    assert site.left() == []
