@@ -16,6 +16,7 @@ from sightglass import segments, store
 from sightglass.receipts import Head
 from sightglass.segments import Segments
 from sightglass.store import Store
+from sightglass.witness import Witness
 from tests.unit.receipts_parts import (
     SMALL,
     PowerCut,
@@ -229,22 +230,21 @@ def test_a_line_without_end_is_read_in_pieces(tmp_path: Path) -> None:
     assert kept.verify().ok
 
 
-def test_a_hundred_thousand_events_do_not_slow_a_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Any
-) -> None:
-    """At the real size of a segment; the bound is generous, the figure is kept."""
+def test_a_hundred_thousand_events_do_not_slow_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the real size of a segment; the bound is generous, for a busy machine."""
     monkeypatch.setattr(segments, "FULL_BYTES", 1 << 20)
     with monkeypatch.context() as disk:
         disk.setattr(os, "fsync", lambda _fd: None)
         kept = Store(tmp_path, "boot")
-        kept._witness.write = lambda _head: None  # type: ignore[method-assign]
+        disk.setattr(Witness, "write", lambda _self, _head: None)
         for n in range(20_000):
             work_once(kept, f"w-{n:012x}")
-        kept = Store(tmp_path, "boot-2")
+    kept._witness.write(kept.head)
+    assert Store(tmp_path, "boot-2").verify().ok
     started = time.perf_counter()
     kept = Store(tmp_path, "boot-3")
     took = time.perf_counter() - started
-    record_property("start_s", round(took, 3))
+    print(f"{kept.head.n} events in {len(files_of(tmp_path))} files: a start takes {took:.3f} s")  # noqa: T201
     assert kept.head.n > 100_000
     assert took < 2
     assert len(files_of(tmp_path)) > 20

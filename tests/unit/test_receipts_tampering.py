@@ -205,7 +205,7 @@ def swap(files: list[Path]) -> None:
     files[1].write_bytes(first)
 
 
-SEGMENTS = {
+SEGMENTS: dict[str, tuple[Callable[[list[Path]], object], set[str]]] = {
     "first deleted": (lambda files: files[0].unlink(), {"missing"}),
     "middle deleted": (lambda files: files[1].unlink(), {"missing"}),
     "two swapped": (swap, {"reordered"}),

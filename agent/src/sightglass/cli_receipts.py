@@ -85,7 +85,7 @@ def _event(event: dict[str, Any]) -> str:
     said = {**event["data"], **({"reason": who["reason"]} if who.get("reason") else {})}
     fields = " ".join(f"{name}={value}" for name, value in said.items() if value not in (None, ""))
     return (
-        f"{event['n']:>5}  {event['at'][:23]}Z  {event['window'] or '-':<14}  {event['event']:<11}  {person}  {fields}"
+        f"{event['n']:>5}  {event['at'][:23]}Z  {event['window'] or '-':<14}  {event['event']:<9}  {person}  {fields}"
     )
 
 
