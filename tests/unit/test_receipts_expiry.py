@@ -180,23 +180,41 @@ def test_restarts_take_nothing_faster(tmp_path: Path, time: Time) -> None:
     assert len(left(kept)) < 35
 
 
-def test_an_event_dated_by_a_wrong_clock_is_as_old_as_its_neighbours(tmp_path: Path, time: Time) -> None:
-    """1970: not expired at once. 2100: not kept for ever, and what comes after it neither."""
+@pytest.mark.parametrize(
+    "wrong",
+    [datetime(1970, 1, 2, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC), datetime(2100, 1, 2, tzinfo=UTC)],
+    ids=["1970", "last year", "2100"],
+)
+def test_an_event_dated_by_a_wrong_clock_expires_with_the_next_one(tmp_path: Path, time: Time, wrong: datetime) -> None:
+    """Not at once, though the one before it is old enough; and not never."""
     kept = Store(tmp_path, "boot-1")
     kept.append("refused", None, {}, {"user": "first"})
-    for wrong, user in ((datetime(1970, 1, 2, tzinfo=UTC), "in 1970"), (datetime(2100, 1, 2, tzinfo=UTC), "in 2100")):
-        right, time.wall = time.wall, wrong
-        kept.append("refused", None, {}, {"user": user})
-        time.wall = right
+    time.on(days=300)
+    right, time.wall = time.wall, wrong
+    kept.append("refused", None, {}, {"user": "wrong"})
+    time.wall = right
     kept.append("refused", None, {}, {"user": "last"})
-    time.on(days=100)
+    time.on(days=66)
+    assert kept.expire(time.wall) == 1
+    assert left(kept) == ["wrong", "last"]
     assert kept.expire(time.wall) == 0
-    assert left(kept) == ["first", "in 1970", "in 2100", "last"]
-    time.on(days=266)
-    kept.append("started", None, {}, None)
-    assert kept.expire(time.wall) == 4
+    kept = Store(tmp_path, "boot-2")
+    assert kept.expire(time.wall) == 0
+    assert left(kept) == ["wrong", "last"], "nor at the next sweep, or after a restart"
+    time.on(days=300)
+    assert kept.expire(time.wall) == 2
     assert left(kept) == []
     assert kept.verify().ok
+
+
+def test_a_first_event_of_1970_expires_not_at_once(tmp_path: Path, time: Time) -> None:
+    """A gateway whose first boot had no time yet."""
+    time.wall = datetime(1970, 1, 2, tzinfo=UTC)
+    kept = Store(tmp_path, "boot-1")
+    kept.append("refused", None, {}, {"user": "first"})
+    time.wall = START
+    assert kept.expire(time.wall) == 0
+    assert left(kept) == ["first"]
 
 
 def test_nothing_expires_during_a_window(tmp_path: Path, time: Time) -> None:

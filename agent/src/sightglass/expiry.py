@@ -49,26 +49,30 @@ class Due:
     documents: Mapping[int, str]
 
 
-def due(events: Iterable[Mapping[str, Any]], now: datetime) -> Due:
-    """What has expired of some events of a chain, oldest first; as much as one sweep may take.
+def due(events: Iterable[Mapping[str, Any]], since: int, now: datetime) -> Due:
+    """What has expired of a chain's events from number `since` on, that one excepted; as much as one sweep may take.
 
-    An event is as old as the newest believable time up to it: one that a clock without battery dated 1970 is not older
-    than the event before it, and one that was dated in the future does not keep those after it for ever.
+    An event whose time is before that of an earlier one, or after now, was dated by a wrong clock. Nobody knows its
+    age: it expires with the next event that has one. So a clock without battery that shows 1970 takes nothing at once,
+    and one that shows 2100 keeps nothing for ever.
     """
-    to, documents = 0, dict[int, str]()
+    to, count, documents = 0, 0, dict[int, str]()
     first: datetime | None = None
     age = EARLIEST
-    for count, event in enumerate(events):
+    for event in events:
         at = time_of(event)
-        if at is not None and EARLIEST <= at <= now:
-            age = max(age, at)
-            first = first or age
-        if count >= MOST_EVENTS or (first is not None and (age > now - KEEP or age > first + MOST_AT_ONCE)):
-            break
+        dated = at is not None and age <= at <= now
+        age = at if at is not None and dated else age
+        if event["n"] <= since:
+            continue
         if event["personal"]:
             documents[event["n"]] = event["personal"]
-        if first is not None:
-            to = event["n"]
+        if not dated:
+            continue
+        first, count = first or age, count + 1
+        if age > now - KEEP or age > first + MOST_AT_ONCE or count > MOST_EVENTS:
+            break
+        to = event["n"]
     return Due(to, {n: key for n, key in documents.items() if n <= to})
 
 

@@ -109,7 +109,8 @@ class Store:
 
         An event says so first: `verify` needs no clock, and what is gone without one is named.
         """
-        found = due(events(self._segments.lines(self._swept), self._swept), now)
+        start = max(0, self._swept - 1)
+        found = due(events(self._segments.lines(start), start), self._swept, now)
         fresh = [n for n in found.documents if n > self._expired]
         if fresh:
             self.append("expired", None, {"from": self._swept, "to": found.to}, None)

@@ -134,7 +134,9 @@ def test_receipts_that_the_agent_may_not_read_keep_it_closed_and_it_says_why(sit
     """A copy put back by root, for root: one sentence in the journal, no traceback, no window."""
     site.gateway.run(["sh", "-ec", f"chown -R root:root {STATE}/receipts; chmod -R go= {STATE}/receipts"])
     site.gateway.run(["systemctl", "start", "--no-block", "sightglass-agent.socket", "sightglass-agent.service"])
-    wait.until(lambda: f"sightglass-agent: {STATE}/receipts: Permission denied" in journal(site, before), 20, "a word")
+    wait.until(
+        lambda: f"sightglass-agent: {STATE}/receipts: Operation not permitted" in journal(site, before), 20, "a word"
+    )
     assert "Traceback" not in journal(site, before)
     assert site.ask_open().returncode != 0
     assert site.left() == []
