@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -99,3 +100,13 @@ def test_who_disabled_first_stays_in_the_mark(agent: Agent) -> None:
     mark = agent.store.disabled()
     take(agent, Disable())
     assert agent.store.disabled() == mark
+
+
+@pytest.mark.requirement("N3")
+def test_who_enables_windows_accepts_the_clock_at_once(agent: Agent) -> None:
+    """The guard of the running agent, not only that of the next one."""
+    agent.observer.floor = datetime(2100, 1, 1, tzinfo=UTC)
+    take(agent, Disable())
+    assert agent.observer.floor == datetime(2100, 1, 1, tzinfo=UTC), "the control: who disables says nothing of it"
+    take(agent, Enable())
+    assert agent.observer.floor <= datetime.now(UTC)

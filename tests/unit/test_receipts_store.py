@@ -7,7 +7,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,20 @@ def test_the_newest_time_is_that_of_an_earlier_start(tmp_path: Path) -> None:
     again.append("joined", "w-2", {}, None)
     milli = 1000
     assert int(before.timestamp() * milli) <= again.newest().timestamp() * milli <= after.timestamp() * milli
+
+
+def test_who_enables_windows_says_that_the_clock_is_right(tmp_path: Path) -> None:
+    """A battery that once gave 2100 would refuse windows for the rest of the gateway's life."""
+    Store(tmp_path, "boot-1")
+    lines = [json.loads(line) for line in chain_of(tmp_path).read_text().splitlines()]
+    lines[0]["at"] = "2100-01-01T00:00:00.000+00:00"
+    chain_of(tmp_path).write_bytes(b"".join(map(receipts.line, lines)))
+    kept = Store(tmp_path, "boot-2")
+    assert kept.newest() == datetime(2100, 1, 1, tzinfo=UTC)
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    kept.append("enabled", None, {}, {"reason": "the clock is right now"})
+    assert before <= kept.newest() <= datetime.now(UTC), "at once"
+    assert before <= Store(tmp_path, "boot-3").newest() <= datetime.now(UTC), "and after a restart"
 
 
 @pytest.mark.parametrize("remove", [1, 2, 99], ids=["last event", "two events", "the file"])

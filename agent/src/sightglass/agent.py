@@ -226,6 +226,8 @@ class Agent:
         if event == "opening" and window is not None:
             data |= {"request_id": window.request_id, "minutes": window.minutes}
         self.store.append(event, window.id if window else None, data, personal)
+        if event == "enabled":
+            self.observer.floor = self.store.newest()
 
     async def _start(self, window: Window) -> None:
         live = Live(self.parts, window, lambda: self.machine, self._record, self.changed.set)

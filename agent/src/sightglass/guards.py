@@ -40,7 +40,8 @@ def time(facts: Facts) -> Verdict:
         return failed(
             "time",
             "clock-not-set",
-            f"the clock shows {facts.clock.wall:%Y-%m-%d %H:%M} UTC, before {facts.clock.floor:%Y-%m-%d %H:%M}: set it",
+            f"the clock shows {facts.clock.wall:%Y-%m-%d %H:%M} UTC, and the newest receipt is of "
+            f"{facts.clock.floor:%Y-%m-%d %H:%M}: set the clock; if it was wrong then, disable and enable windows",
         )
     return passed("time", f"the clock shows {facts.clock.wall:%Y-%m-%d %H:%M} UTC")
 

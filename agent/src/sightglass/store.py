@@ -122,7 +122,8 @@ class Store:
         return len(fresh)
 
     def newest(self) -> datetime:
-        """The time of the newest event of an earlier start: the clock must not show less."""
+        """What the clock must not show less than: the newest time of the events before this start, since windows were
+        enabled last. So a clock that was once years ahead does not keep the site closed for years."""
         return self._newest
 
     def disabled(self) -> dict[str, Any] | None:
@@ -204,6 +205,8 @@ class Store:
             self._open.add(event["window"])
         elif name == "closed":
             self._open.discard(event["window"])
+        elif name == "enabled":
+            self._newest = max(EARLIEST, time_of(event) or EARLIEST)
         elif name == "started":
             self._witnessed = data.get("witnessed") is True
         elif name == "expired" and type(data.get("from")) is int and type(data.get("to")) is int:
