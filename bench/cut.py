@@ -14,179 +14,69 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bench.ends import Ends
 from bench.plain import plain_stream
 from bench.window import install
 from lab import Lab, wait
 from lab.headscale import DEFAULT_PUSH_DELAY_MS
 from lab.host import Host
 from lab.media import browser, capture, finish, first_frame_at, lane, next_event, viewer
-from lab.nodes import FOR_EVER, Node
 from lab.plan import PROBE_PORT
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build"
 NAME = "bench"
 TRIALS = int(os.environ.get("TRIALS", "5"))
-CAPABILITY = "sightglass.example/cap/view"
 LEASE_S = 15
 PLAIN_S = 30.0
 PUSH_DELAY_MS = 100
 MOVING = "lane in motion (alignment: last picture before the blank)"
 PLAIN = "plain MediaMTX, grant removed"
-_STRANGER = (
-    "import socket,time; s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0',8550)); time.sleep(9)"
-)
-_POLICY = """
-import json, sys, time, urllib.request
-url, key_file, word, given = sys.argv[1:]
-def call(method, body=None):
-    request = urllib.request.Request(url + "/api/v1/policy", method=method, data=body and json.dumps(body).encode(),
-        headers={"Authorization": "Bearer " + open(key_file).read().strip(), "Content-Type": "application/json"})
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
-        return json.load(answer)
-before = call("GET")["policy"]
-policy = json.loads(given or before)
-if not given:
-    policy.pop("tests", None)  # they demand what is taken away here
-    policy["grants"] = [grant for grant in policy["grants"] if word not in json.dumps(grant)]
-call("PUT", {"policy": json.dumps(policy)})
-print(json.dumps({"at": time.time(), "before": before}))
-"""
 
 
-class Bench:
-    """A gateway, its viewers, and ways to end a permission. Each way returns when the event happened (Unix seconds)."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.lab, self.gateway, self.maintainer = lab, lab.host("gw1"), lab.host("maintainer")
-        self.policy = ""
-        self.node = Node(lab, "maintainer")
-
-    def close(self) -> float:
-        """The operator's command."""
-        at = time.time()
-        self.gateway.run(["sightglass", "close"])
-        return at
-
-    def disable(self) -> float:
-        """Nobody may open any more."""
-        at = time.time()
-        self.gateway.run(["sightglass", "disable", "--reason", "bench: disabled"])
-        return at
-
-    def deadline(self) -> float:
-        """The window's time is over."""
-        window = self.status()["window"]
-        at = time.time() + float(window["remaining_s"])
-        wait.until(lambda: self.status()["state"] == "closed", 70, "the deadline", every_s=0.5)
-        return at
-
-    def exposure(self) -> float:
-        """Somebody listens on a port of ours."""
-        at = time.time()
-        self.gateway.popen(["python3", "-c", _STRANGER], user="nobody")
-        return at
-
-    def capability(self) -> float:
-        """The policy is written without the grant; counted from the acknowledged write."""
-        return self.without(CAPABILITY)
-
-    def expired(self) -> float:
-        """The viewer's key ends; counted from the control plane's acknowledgement."""
-        return self.node.expire()
-
-    def without(self, word: str) -> float:
-        """The policy is written without the grants that hold this word."""
-        answer = self._write_policy(word, "")
-        self.policy = answer["before"]
-        return float(answer["at"])
-
-    def kill(self, signal: str, *units: str) -> float:
-        """Processes of ours die or hang."""
-        pids = [
-            self.gateway.run(["systemctl", "show", "-P", "MainPID", f"sightglass-{u}"]).stdout.strip() for u in units
-        ]
-        at = time.time()
-        self.gateway.run(["kill", f"-{signal}", *pids])
-        return at
-
-    def status(self) -> dict[str, Any]:
-        """The agent's word."""
-        status: dict[str, Any] = json.loads(self.gateway.run(["sightglass", "status", "--json"]).stdout)
-        return status
-
-    def restore(self) -> None:
-        """Everything as before a trial."""
-        if self.policy:
-            self._write_policy("", self.policy)
-            self.policy = ""
-        self.node.expire(FOR_EVER)
-
-        def ready() -> bool:
-            self.gateway.run(["sightglass", "enable", "--reason", "bench: enabled"], check=False)
-            self.gateway.run(["sightglass", "close"], check=False)
-            guards = self.gateway.run(["sightglass", "guards", "--json"], check=False)
-            status = json.loads(self.gateway.run(["tailscale", "status", "--json"]).stdout)
-            return guards.returncode == 0 and not any(peer.get("Expired") for peer in status["Peer"].values())
-
-        wait.until(ready, 60, "every guard says pass", every_s=0.5)
-
-    def _write_policy(self, word: str, policy: str) -> dict[str, Any]:
-        script = [sys.executable, "-c", _POLICY, self.lab.data["headscale_url"], self.lab.data["api_key_file"]]
-        done = self.lab.host("ops").run([*script, word, policy], timeout=30)
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
-
-    def trial(self, act: Callable[[], float], minutes: int) -> dict[str, float]:
-        """One window, three viewers, one end: seconds to the last media byte, and to the agent's knowing."""
-        gateway, maintainer = self.gateway, self.maintainer
-        reason = ["--reason", "bench: how quick is the cut", "--purpose", "debug", "--minutes", str(minutes)]
-        window = json.loads(gateway.run(["sightglass", "open", "--camera", "cam1", *reason, "--json"]).stdout)
-        url, page = window["urls"]["cam1"], window["page"]
-        player, tab = viewer(maintainer, url, seconds=90), browser(maintainer, page, "--frames", "3", "--stay", "90")
-        wire = insisting = None
-        try:
-            first_frame_at(player)
-            next_event(tab, "seen")
-            # After the others: all three are one address, whose connections are limited, and it would take every place.
-            insist = [sys.executable, str(ROOT / "bench" / "stubborn.py"), str(gateway.vpn4), "8554", "100"]
-            insisting = maintainer.popen(insist)
-            wire = capture(gateway, 8189, 8554)
-            began = time.time()
-            wait.until(lambda: time.time() > began + 0.5, 2, "media on the wire before the event")
-            at = act()
-            wait.until(lambda: time.time() > at + 1, LEASE_S, "a second after the event")
-            quiet(gateway, LEASE_S + 10)
-            seen = finish(wire)
-        finally:
-            for process in filter(None, (player, tab, insisting, wire)):
-                process.kill()
-                process.wait(5)
-        return {"last_byte_s": seen["last"] - at, "detection_s": self._detected(window["id"], at) - at}
-
-    def _detected(self, window: str, since: float) -> float:
-        """When the agent recorded the cause; a loss of the viewer alone is a `left`."""
-        ends = lambda: [at for at in self.recorded(window, "cause", "left") if at > since - 0.1]  # noqa: E731
-        return min(wait.until(ends, 30, "the record"))
-
-    def recorded(self, window: str, *names: str) -> list[float]:
-        """When the agent recorded these events of a window (Unix seconds)."""
-        done = self.gateway.run(["sightglass", "receipts", "show", "--all", "--json"], check=False)
-        events = json.loads(done.stdout)["events"] if done.returncode == 0 else []
-        found = [event for event in events if event["window"] == window and event["event"] in names]
-        return [datetime.fromisoformat(event["at"]).timestamp() for event in found]
+def trial(ends: Ends, act: Callable[[], float], minutes: int) -> dict[str, float]:
+    """One window, three viewers, one end: seconds to the last media byte, and to the agent's knowing."""
+    gateway, maintainer = ends.gateway, ends.maintainer
+    reason = ["--reason", "bench: how quick is the cut", "--purpose", "debug", "--minutes", str(minutes)]
+    window = json.loads(gateway.run(["sightglass", "open", "--camera", "cam1", *reason, "--json"]).stdout)
+    url, page = window["urls"]["cam1"], window["page"]
+    player, tab = viewer(maintainer, url, seconds=90), browser(maintainer, page, "--frames", "3", "--stay", "90")
+    wire = insisting = None
+    try:
+        first_frame_at(player)
+        next_event(tab, "seen")
+        # After the others: all three are one address, whose connections are limited, and it would take every place.
+        insist = [sys.executable, str(ROOT / "bench" / "stubborn.py"), str(gateway.vpn4), "8554", "100"]
+        insisting = maintainer.popen(insist)
+        wire = capture(gateway, 8189, 8554)
+        began = time.time()
+        wait.until(lambda: time.time() > began + 0.5, 2, "media on the wire before the event")
+        at = act()
+        wait.until(lambda: time.time() > at + 1, LEASE_S, "a second after the event")
+        quiet(gateway, LEASE_S + 10)
+        seen = finish(wire)
+    finally:
+        for process in filter(None, (player, tab, insisting, wire)):
+            process.kill()
+            process.wait(5)
+    return {"last_byte_s": seen["last"] - at, "detection_s": _detected(ends, window["id"], at) - at}
 
 
-def suspension(bench: Bench) -> dict[str, float]:
+def _detected(ends: Ends, window: str, since: float) -> float:
+    """When the agent recorded the cause; a loss of the viewer alone is a `left`."""
+    found = lambda: [at for at in ends.recorded(window, "cause", "left") if at > since - 0.1]  # noqa: E731
+    return min(wait.until(found, 30, "the record"))
+
+
+def suspension(ends: Ends) -> dict[str, float]:
     """A window for alignment whose lane begins to move: the last picture that the player decodes, by its own number."""
-    gateway = bench.gateway
+    gateway = ends.gateway
     reason = ["--reason", "bench: how quick is the blank", "--purpose", "alignment"]
     window = json.loads(gateway.run(["sightglass", "open", "--camera", "cam1", *reason, "--json"]).stdout)
-    player = viewer(bench.maintainer, window["urls"]["cam1"], seconds=6)
+    player = viewer(ends.maintainer, window["urls"]["cam1"], seconds=6)
     try:
         first_frame_at(player)
         began = time.time()
@@ -194,7 +84,7 @@ def suspension(bench: Bench) -> dict[str, float]:
         at = time.time()
         lane(gateway, "moving")
         last = float(next_event(player, "end")["last_picture"])
-        suspended = wait.until(lambda: bench.recorded(window["id"], "suspended"), 5, "the record")[0]
+        suspended = wait.until(lambda: ends.recorded(window["id"], "suspended"), 5, "the record")[0]
     finally:
         player.kill()
         player.communicate(timeout=5)
@@ -214,14 +104,14 @@ def quiet(gateway: Host, seconds: float) -> None:
     wait.until(still, seconds, "no media for a second")
 
 
-def plain(bench: Bench) -> float:
+def plain(ends: Ends) -> float:
     """Plain MediaMTX and the VPN's policy alone: seconds from losing the grant to the last byte seen in PLAIN_S."""
-    with plain_stream(bench.lab, bench.gateway) as url:
-        player = viewer(bench.maintainer, url, seconds=PLAIN_S + 30)
+    with plain_stream(ends.lab, ends.gateway) as url:
+        player = viewer(ends.maintainer, url, seconds=PLAIN_S + 30)
         try:
             first_frame_at(player)
-            wire = capture(bench.gateway, PROBE_PORT)
-            at = bench.without(f"tcp:{PROBE_PORT}")
+            wire = capture(ends.gateway, PROBE_PORT)
+            at = ends.without(f"tcp:{PROBE_PORT}")
             wait.until(lambda: time.time() > at + PLAIN_S, PLAIN_S + 5, "the time is over")
             return finish(wire)["last"] - at
         finally:
@@ -235,40 +125,40 @@ def main() -> int:
     with Lab.up(NAME, push_delay_ms=PUSH_DELAY_MS) as lab:
         if not install(lab):
             return 1
-        bench = Bench(lab)
+        ends = Ends(lab)
         ways: list[tuple[str, Callable[[], float], float]] = [
-            ("close", bench.close, 0.1),
-            ("disable", bench.disable, 0.1),
-            ("deadline", bench.deadline, 0.1),
-            ("exposure", bench.exposure, 2.1),
-            ("capability removed", bench.capability, 1.0),
-            ("node expired", bench.expired, 1.0),
-            *((f"{unit} killed", _killed(bench, "KILL", unit), LEASE_S) for unit in ("agent", "shutter", "feed")),
-            *((f"{unit} stopped", _killed(bench, "STOP", unit), LEASE_S) for unit in ("agent", "shutter")),
-            ("agent and shutter stopped", _killed(bench, "STOP", "agent", "shutter"), LEASE_S),
+            ("close", ends.close, 0.1),
+            ("disable", ends.disable, 0.1),
+            ("deadline", ends.deadline, 0.1),
+            ("exposure", ends.exposure, 2.1),
+            ("capability removed", ends.capability, 1.0),
+            ("node expired", ends.expired, 1.0),
+            *((f"{unit} killed", _killed(ends, "KILL", unit), LEASE_S) for unit in ("agent", "shutter", "feed")),
+            *((f"{unit} stopped", _killed(ends, "STOP", unit), LEASE_S) for unit in ("agent", "shutter")),
+            ("agent and shutter stopped", _killed(ends, "STOP", "agent", "shutter"), LEASE_S),
         ]
         rows: dict[str, list[dict[str, float]]] = {}
         for number in range(TRIALS):
             for name, act, _ in ways:
                 if name == "deadline" and number % 10:
                     continue
-                bench.restore()
-                _add(rows, name, bench.trial(act, 1 if name == "deadline" else 5))
-            bench.restore()
-            _add(rows, MOVING, suspension(bench))
-        bench.restore()
-        rows[PLAIN] = [{"last_byte_s": plain(bench), "detection_s": 0.0}]
+                ends.restore()
+                _add(rows, name, trial(ends, act, 1 if name == "deadline" else 5))
+            ends.restore()
+            _add(rows, MOVING, suspension(ends))
+        ends.restore()
+        rows[PLAIN] = [{"last_byte_s": plain(ends), "detection_s": 0.0}]
         promised = {name: target for name, _, target in ways} | {MOVING: 0.5, PLAIN: PLAIN_S}
     with Lab.up(NAME, push_delay_ms=DEFAULT_PUSH_DELAY_MS) as lab:
         if not install(lab):
             return 1
-        bench = Bench(lab)
+        ends = Ends(lab)
         for _ in range(TRIALS):
-            for name, act in (("capability removed", bench.capability), ("node expired", bench.expired)):
-                bench.restore()
+            for name, act in (("capability removed", ends.capability), ("node expired", ends.expired)):
+                ends.restore()
                 slow = f"{name}, push delay {DEFAULT_PUSH_DELAY_MS} ms"
                 promised[slow] = 1.0 + DEFAULT_PUSH_DELAY_MS / 1000
-                _add(rows, slow, bench.trial(act, 5))
+                _add(rows, slow, trial(ends, act, 5))
     report = {name: summary(rows[name], target) for name, target in promised.items()}
     (BUILD / "cut.json").write_text(json.dumps(report, indent=2) + "\n")
     print(table(report))
@@ -280,8 +170,8 @@ def _add(rows: dict[str, list[dict[str, float]]], name: str, trial: dict[str, fl
     print(f"{len(rows[name])}/{TRIALS} {name}: {trial}", flush=True)
 
 
-def _killed(bench: Bench, signal: str, *units: str) -> Callable[[], float]:
-    return lambda: bench.kill(signal, *units)
+def _killed(ends: Ends, signal: str, *units: str) -> Callable[[], float]:
+    return lambda: ends.kill(signal, *units)
 
 
 def summary(trials: list[dict[str, float]], target: float) -> dict[str, Any]:

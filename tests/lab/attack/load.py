@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lab import wait
-from lab.host import Host
 from lab.media import watch_command
 from tests.lab.window.site_under_test import Site
 
@@ -40,50 +36,6 @@ while (now := time.monotonic()) < end:
 took.sort()
 print(json.dumps({"n": len(took), "median_ms": took[len(took) // 2], "max_ms": took[-1]}))
 """
-
-# In: URL, key file, and a policy to write, or nothing. Out: the policy as it was.
-_POLICY = """
-import json, sys, urllib.request
-url, key, wanted = sys.argv[1:]
-def call(method, body=None):
-    headers = {"Authorization": "Bearer " + open(key).read().strip(), "Content-Type": "application/json"}
-    asked = urllib.request.Request(url + "/api/v1/policy", body and json.dumps(body).encode(), headers, method=method)
-    with urllib.request.urlopen(asked, timeout=10) as answer:
-        return json.load(answer)
-print(call("GET")["policy"])
-if wanted:
-    call("PUT", {"policy": wanted})
-"""
-
-
-def policy(site: Site, wanted: str = "") -> str:
-    """Write the tailnet's policy past the role, which keeps the inventory's tests; returns what it was."""
-    known = json.loads((site.lab.state / "lab.json").read_text())
-    words = [sys.executable, "-c", _POLICY, known["headscale_url"], known["api_key_file"], wanted]
-    return site.lab.host("ops").run(words).stdout
-
-
-def viewers(site: Site) -> set[str]:
-    """Who may watch now."""
-    window = site.status()["window"]
-    return {viewer["user"] for viewer in window["viewers"]} if window else set()
-
-
-@contextlib.contextmanager
-def second_viewer(site: Site) -> Iterator[Host]:
-    """The member may watch, too, in the open window, while the block runs."""
-    before = policy(site)
-    changed = json.loads(before)
-    changed["tests"] = []
-    for grant in changed["grants"]:
-        if grant.get("src") == ["maintainer@"]:
-            grant["src"] = ["maintainer@", "member@"]
-    policy(site, json.dumps(changed))
-    try:
-        wait.until(lambda: viewers(site) == {"maintainer", "member"}, 20, "two viewers")
-        yield site.lab.host("member")
-    finally:
-        policy(site, before)
 
 
 @dataclass(frozen=True)

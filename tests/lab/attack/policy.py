@@ -3,49 +3,42 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from lab.plan import CONTROL_URL
+from lab import wait
+from lab.control import other_policy
 from tests.lab.window.site_under_test import Site
 
 EVERYTHING = {"src": ["member@", "maintainer@"], "dst": ["tag:gateway"], "ip": ["*"]}
 """The VPN stops nobody: what is left is the gate."""
-SECOND_VIEWER = {
-    "src": ["member@"],
-    "dst": ["tag:gateway"],
-    "app": {"sightglass.example/cap/view": [{"sites": ["*"], "cameras": ["*"]}]},
-}
-# Prints the policy, or writes the one that it is given.
-_CALL = """
-import json, sys, urllib.request
-url, key, given = sys.argv[1:4]
-body = json.dumps({"policy": given}).encode() if given else None
-headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
-request = urllib.request.Request(url + "/api/v1/policy", data=body, method="PUT" if given else "GET", headers=headers)
-with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
-    print(json.load(answer)["policy"])
-"""
-
-
-def _call(site: Site, given: str = "") -> str:
-    described = json.loads((site.lab.state / "lab.json").read_text())
-    key = Path(described["api_key_file"]).read_text().strip()
-    return site.lab.host("ops").run([sys.executable, "-c", _CALL, CONTROL_URL, key, given]).stdout
 
 
 @contextlib.contextmanager
 def granted(site: Site, *grants: dict[str, Any]) -> Iterator[None]:
-    """These grants beside those of the policy, whose own tests would forbid them."""
-    before = _call(site)
-    policy = json.loads(before)
-    policy.pop("tests", None)
-    policy["grants"] += grants
-    _call(site, json.dumps(policy))
-    try:
+    """These grants beside those of the policy."""
+    with other_policy(site.lab, lambda policy: policy["grants"].extend(grants)):
         yield
-    finally:
-        _call(site, before)
+
+
+@contextlib.contextmanager
+def second_viewer(site: Site) -> Iterator[None]:
+    """The member has every grant of the maintainer's, too; a window that is open has two viewers, or will have."""
+
+    def share(policy: dict[str, Any]) -> None:
+        for grant in policy["grants"]:
+            if grant.get("src") == ["maintainer@"]:
+                grant["src"] = ["maintainer@", "member@"]
+
+    with other_policy(site.lab, share):
+        yield
+
+
+def wait_viewers(site: Site, *users: str) -> None:
+    """Wait until these may watch in the open window, and nobody else."""
+
+    def allowed() -> bool:
+        window = site.status()["window"]
+        return window is not None and {viewer["user"] for viewer in window["viewers"]} == set(users)
+
+    wait.until(allowed, 20, f"the viewers are {' and '.join(users)}")

@@ -15,7 +15,8 @@ import pytest
 from lab import wait
 from lab.host import Host
 from lab.media import TOOLS
-from tests.lab.attack.load import MEMORY_MB, UNITS, feel, memory, not_felt, say, second_viewer
+from tests.lab.attack.load import MEMORY_MB, UNITS, feel, memory, not_felt, say
+from tests.lab.attack.policy import second_viewer, wait_viewers
 from tests.lab.window.site_under_test import ROOT, Site
 from tests.lab.window.test_page import ask
 
@@ -55,6 +56,14 @@ def flooding(host: Host, address: str | None, seconds: float) -> Iterator[dict[s
             process.communicate()
 
 
+@contextlib.contextmanager
+def rude_viewer(site: Site) -> Iterator[Host]:
+    """The member may watch, too, in the open window, and will misuse it."""
+    with second_viewer(site):
+        wait_viewers(site, "maintainer", "member")
+        yield site.lab.host("member")
+
+
 def logged(site: Site, since: float) -> int:
     """Lines that our units have written."""
     shown = ["journalctl", "-u", "sightglass-*", "--since", f"@{since:.0f}", "--no-pager", "-q", "-o", "cat"]
@@ -68,7 +77,7 @@ def test_an_entitled_viewer_who_floods_is_not_felt(site: Site) -> None:
     window = site.open()
     before = feel(site, 6)
     pids, resident, since = {unit: site.pid(unit) for unit in UNITS}, memory(site), time.time()
-    with second_viewer(site) as rude, flooding(rude, site.gateway.vpn4, SECONDS + 3) as running:
+    with rude_viewer(site) as rude, flooding(rude, site.gateway.vpn4, SECONDS + 3) as running:
         during = feel(site, SECONDS)
         seen = {name: outcome(process) for name, process in running.items()}
     say(f"before: {before}\nduring: {during}\n{seen}")
@@ -91,7 +100,7 @@ def test_an_entitled_viewer_who_floods_is_not_felt(site: Site) -> None:
 def test_a_window_closes_at_once_under_a_flood(site: Site) -> None:
     """The command returns, nothing is left, and what still knocks then changes nothing of it."""
     site.open()
-    with second_viewer(site) as rude, flooding(rude, site.gateway.vpn4, 15) as running:
+    with rude_viewer(site) as rude, flooding(rude, site.gateway.vpn4, 15) as running:
         feel(site, 4)
         began = time.monotonic()
         site.close()
@@ -133,7 +142,7 @@ def test_half_requests_hold_few_places_and_not_for_long(site: Site) -> None:
     """A viewer holds its own share only; the console hangs up in 5 s, the stream server in 60; others join at once."""
     site.open()
     address = site.gateway.vpn4
-    with second_viewer(site) as rude:
+    with rude_viewer(site) as rude:
         player = flood(rude, "hold", address, 8554, "--rate", 9, "--seconds", 70)
         seen = outcome(flood(rude, "hold", address, 8550, "--rate", 14, "--seconds", 15))
         assert (seen["left"], seen["refused"]) == (0, 0), seen
@@ -151,7 +160,7 @@ def test_a_viewer_who_takes_every_place_leaves_some(site: Site) -> None:
     """A client that plays on as many connections as it gets holds six, and another viewer joins beside it."""
     site.open()
     playing = ["ss", "-Htn", "state", "established", "sport = :8554", "and", "dst", str(site.lab.host("member").vpn4)]
-    with second_viewer(site) as rude:
+    with rude_viewer(site) as rude:
         command = [sys.executable, str(ROOT / "bench/stubborn.py"), str(site.gateway.vpn4), "8554", "20"]
         stubborn = rude.popen(command)
         try:

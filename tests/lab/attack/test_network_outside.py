@@ -65,9 +65,8 @@ def ground(converged: Lab) -> Iterator[Ground]:
                     sent = {(first + n, case.dport) for n in range(len(case.flags))}
                     ground.bare[f"{host}: {case.name}"] = sent <= seen
             for vantage in VANTAGES:
-                for probe, reached in zip(
-                    through_docker(ground, vantage), ground.probe(vantage, through_docker(ground, vantage)), strict=True
-                ):
+                probes = through_docker(ground, vantage)
+                for probe, reached in zip(probes, ground.probe(vantage, probes), strict=True):
                     ground.bare[f"{vantage}: {probe}"] = reached
         site.open(minutes=15)
         try:

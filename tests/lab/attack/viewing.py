@@ -14,10 +14,10 @@ from typing import Any
 from lab import Lab, wait
 from lab.host import Host
 from lab.media import TOOLS
-from tests.lab.attack.policy import EVERYTHING, SECOND_VIEWER, granted
+from tests.lab.attack.policy import EVERYTHING, granted, second_viewer, wait_viewers
+from tests.lab.configured import configured
 from tests.lab.window.site_under_test import Site
 
-CONFIG = "/etc/sightglass/agent.json"
 _MEDIA = ["m=video 0 RTP/AVP 96", "a=rtpmap:96 H264/90000", "a=fmtp:96 packetization-mode=1", "a=control:0", ""]
 ANNOUNCED = "\r\n".join(["v=0", "o=- 0 0 IN IP4 127.0.0.1", "s=-", "t=0 0", *_MEDIA])
 TCP = {"Transport": "RTP/AVP/TCP;unicast;interleaved=0-1"}
@@ -121,8 +121,6 @@ def overheard(site: Site, found: list[str]) -> Iterator[None]:
     with site.gateway.popen(listen, stdout=-1, stderr=-1, text=True) as sniffer:
         assert sniffer.stdout is not None
         assert sniffer.stderr is not None
-        assert sniffer.stdout is not None
-        assert sniffer.stderr is not None
         try:
             assert any("listening on" in line for line in sniffer.stderr), "tcpdump listens"
             yield
@@ -138,26 +136,18 @@ def opened(converged: Lab) -> Iterator[Scene]:
     """The window, for as long as the block runs; afterwards the gateway is as it was."""
     site = Site(converged, converged.host("gw1"), converged.host("maintainer"))
     site.wait_closed()
-    before = site.gateway.run(["cat", CONFIG]).stdout
-    config = json.loads(before)
-    config["cameras"]["cam2"] = config["cameras"]["cam1"]
 
-    def configure(text: str) -> None:
-        site.gateway.run(["tee", CONFIG], input=text)
-        site.gateway.run(["systemctl", "restart", "sightglass-agent.service"])
-        site.wait_guards()
+    def second_camera(config: dict[str, Any]) -> None:
+        config["cameras"]["cam2"] = config["cameras"]["cam1"]
 
-    with granted(site, EVERYTHING, SECOND_VIEWER):
-        configure(json.dumps(config))
+    with granted(site, EVERYTHING), second_viewer(site), configured(site, second_camera):
         try:
             found: list[str] = []
             with overheard(site, found):
                 site.open(minutes=15)
-            both = {"maintainer", "member"}
-            wait.until(lambda: {v["user"] for v in site.status()["window"]["viewers"]} == both, 10, "two viewers")
+            wait_viewers(site, "maintainer", "member")
             yield Scene(site, found[0])
         finally:
             site.close()
             site.wait_closed()
-            configure(before)
     site.verify()

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 
 from lab import wait
+from lab.control import FOR_EVER, Node
 from lab.media import watch_command
-from lab.nodes import FOR_EVER, Node
+from tests.lab.configured import configured
 from tests.lab.window.site_under_test import ROOT, Site
 
-CONFIG = "/etc/sightglass/agent.json"
 SWITCH = "/etc/sightglass/off"
 _NO_CONTROL = """
 table inet no_control {
@@ -22,27 +17,6 @@ table inet no_control {
 }
 """
 _STARVE = "for _ in $(seq 60); do kill -STOP $1; sleep 0.9; kill -CONT $1; sleep 0.1; done"
-
-
-@contextlib.contextmanager
-def limit(site: Site, **changes: Any) -> Iterator[None]:
-    """Another limit in the agent's configuration while the block runs: `part__name=value`."""
-    before = site.gateway.run(["cat", CONFIG]).stdout
-    config = json.loads(before)
-    for place, value in changes.items():
-        part, _, name = place.partition("__")
-        config[part][name] = value
-    _configure(site, json.dumps(config))
-    try:
-        yield
-    finally:
-        _configure(site, before)
-
-
-def _configure(site: Site, text: str) -> None:
-    site.gateway.run(["tee", CONFIG], input=text)
-    site.gateway.run(["systemctl", "restart", "sightglass-agent"])
-    site.wait_guards()
 
 
 def ended(site: Site, window: str, seconds: float) -> str:
@@ -90,7 +64,7 @@ def test_a_broker_that_answers_no_more_ends_the_window(site: Site) -> None:
 @pytest.mark.requirement("A5")
 def test_a_silent_control_plane_ends_the_window(site: Site) -> None:
     """Nobody would learn who may not watch any more. The limit is 30 s here, and 10 min for a site."""
-    with limit(site, limits__control_silent_s=30):
+    with configured(site, lambda config: config["limits"].update(control_silent_s=30)):
         window = site.open()
         # Refused, not dropped: tailscaled believes for two minutes in a connection that says nothing.
         site.gateway.run(["nft", "-f", "-"], input=_NO_CONTROL)

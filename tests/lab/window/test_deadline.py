@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import subprocess
 import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lab import wait
 from lab.media import TOOLS, capture, finish, first_frame_at, viewer
+from tests.lab.configured import configured
 from tests.lab.pinned import pinned
 from tests.lab.window.site_under_test import LEASE_S, Site
 
 LIBRARY, OFFSET = "/usr/lib/sightglass-clock.so", "/usr/lib/sightglass-clock.offset"
-CONFIG, STATE = "/etc/sightglass/agent.json", "/var/lib/sightglass"
+STATE = "/var/lib/sightglass"
 CLOCKED = ("agent", "shutter")
 DROP_IN = f"[Service]\nEnvironment=LD_PRELOAD={LIBRARY}\n"
 DAY_S = 86_400
@@ -29,6 +30,10 @@ _BURN = "import time\nend = time.monotonic() + 75\nwhile time.monotonic() < end:
 def drop_in(unit: str) -> str:
     """Where a unit of ours gets the wrong clock."""
     return f"/run/systemd/system/sightglass-{unit}.service.d/clock.conf"
+
+
+def _unburdened(config: dict[str, Any]) -> None:
+    config["lanes"]["lane1"]["fps_min"], config["load"]["round_trip_ms"] = 0, 60_000
 
 
 @pytest.fixture
@@ -41,31 +46,25 @@ def wrong_clock(site: Site, tmp_path: Path) -> Iterator[None]:
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", built, TOOLS / "clock.c"], check=True, timeout=30)
     gateway = site.gateway
     gateway.run(["sh", "-c", f"base64 -d > {LIBRARY}"], input=base64.b64encode(built.read_bytes()).decode())
-    gateway.run(["systemctl", "stop", "sightglass-agent"])
-    gateway.run(["sh", "-c", f"cp -a {STATE} /root/kept"])
-    before = gateway.run(["cat", CONFIG]).stdout
-    config = json.loads(before)
-    config["lanes"]["lane1"]["fps_min"], config["load"]["round_trip_ms"] = 0, 60_000
-    gateway.run(["tee", CONFIG], input=json.dumps(config))
-    for unit in CLOCKED:
-        gateway.run(["mkdir", "-p", str(Path(drop_in(unit)).parent)])
-        gateway.run(["tee", drop_in(unit)], input=DROP_IN)
-    gateway.run(["systemctl", "daemon-reload"])
-    gateway.run(["systemctl", "start", "sightglass-agent"])
-    try:
-        with pinned(gateway, *map(drop_in, CLOCKED)):
-            site.wait_guards()
-            yield
-    finally:
+    with configured(site, _unburdened):
         gateway.run(["systemctl", "stop", "sightglass-agent"])
+        gateway.run(["sh", "-c", f"cp -a {STATE} /root/kept"])
         for unit in CLOCKED:
-            gateway.run(["rm", "-rf", str(Path(drop_in(unit)).parent)])
-        gateway.run(["rm", "-f", LIBRARY, OFFSET])
-        gateway.run(["tee", CONFIG], input=before)
-        gateway.run(["sh", "-c", f"rm -rf {STATE}/* && cp -a /root/kept/. {STATE}/ && rm -rf /root/kept"])
+            gateway.run(["mkdir", "-p", str(Path(drop_in(unit)).parent)])
+            gateway.run(["tee", drop_in(unit)], input=DROP_IN)
         gateway.run(["systemctl", "daemon-reload"])
         gateway.run(["systemctl", "start", "sightglass-agent"])
-        site.wait_guards()
+        try:
+            with pinned(gateway, *map(drop_in, CLOCKED)):
+                site.wait_guards()
+                yield
+        finally:
+            gateway.run(["systemctl", "stop", "sightglass-agent"])
+            for unit in CLOCKED:
+                gateway.run(["rm", "-rf", str(Path(drop_in(unit)).parent)])
+            gateway.run(["rm", "-f", LIBRARY, OFFSET])
+            gateway.run(["sh", "-c", f"rm -rf {STATE}/* && cp -a /root/kept/. {STATE}/ && rm -rf /root/kept"])
+            gateway.run(["systemctl", "daemon-reload"])
 
 
 def shown_deadline(site: Site) -> float:
