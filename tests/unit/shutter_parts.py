@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jinja2
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -31,15 +32,19 @@ OWN4, OWN6 = "100.64.0.1", "fd7a:115c:a1e0::1"
 VIEWER4, VIEWER6 = "100.64.0.2", "fd7a:115c:a1e0::2"
 MEMBER4, MEMBER6 = "100.64.0.3", "fd7a:115c:a1e0::3"
 LAN_GW4, LAN4 = "192.168.50.1", "192.168.50.20"
+NOBODY = 65534
 T = TypeVar("T")
 
 
-def cannot() -> str:
+def _cannot() -> str:
     """Why these tests cannot run here, or nothing."""
     if os.geteuid() != 0:
         return "needs root: makes network namespaces and loads nftables rules in them"
     missing = [tool for tool in ("nft", "ip", "unshare", "nsenter", "setpriv", PYTHON) if shutil.which(tool) is None]
     return f"needs {', '.join(missing)}" if missing else ""
+
+
+needs_kernel = pytest.mark.skipif(bool(_cannot()), reason=_cannot() or "can run")
 
 
 def until(what: str, look: Callable[[], T], deadline_s: float = 5.0) -> T:

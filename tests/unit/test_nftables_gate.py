@@ -16,6 +16,7 @@ from tests.unit.shutter_parts import (
     LAN_GW4,
     MEMBER4,
     MEMBER6,
+    NOBODY,
     OWN4,
     OWN6,
     SHUTTER,
@@ -24,15 +25,14 @@ from tests.unit.shutter_parts import (
     VIEWER6,
     Host,
     Net,
-    cannot,
+    needs_kernel,
     net,
     probe,
     serve,
     shutter,
 )
 
-pytestmark = pytest.mark.skipif(bool(cannot()), reason=cannot() or "can run")
-NOBODY = 65534
+pytestmark = needs_kernel
 BLOCKED = ("refused", "silent")
 UDP_SERVER = """
 import socket, sys

@@ -13,6 +13,7 @@ import pytest
 from tests.unit.shutter_parts import (
     LAN_GW4,
     MEMBER4,
+    NOBODY,
     OWN4,
     OWN6,
     PYTHON,
@@ -21,7 +22,7 @@ from tests.unit.shutter_parts import (
     VIEWER6,
     Host,
     Net,
-    cannot,
+    needs_kernel,
     net,
     probe,
     serve,
@@ -29,9 +30,8 @@ from tests.unit.shutter_parts import (
     until,
 )
 
-pytestmark = pytest.mark.skipif(bool(cannot()), reason=cannot() or "can run")
+pytestmark = needs_kernel
 OTHERS = [f"100.64.0.{last}" for last in range(4, 15)]
-NOBODY = 65534
 FREE = 9000
 """A port that the table does not know: the control of each refusal."""
 FLOOD = str(ROOT / "lab/tools/flood.py")

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.shutter_parts import ROLE, ROOT, Net, cannot, net, rendered
+from tests.unit.shutter_parts import ROLE, ROOT, Net, needs_kernel, net, rendered
 
 UNITS = ROOT / "roles/sightglass_agent/templates"
-kernel = pytest.mark.skipif(bool(cannot()), reason=cannot() or "can run")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +31,7 @@ def test_defaults_are_what_the_specification_says() -> None:
     assert specified == yaml.safe_load((ROLE / "defaults/main.yml").read_text())
 
 
-@kernel
+@needs_kernel
 @pytest.mark.requirement("F3")
 def test_the_table_loads_again_and_leaves_others_alone(lab: Net) -> None:
     """A second load changes no line, and somebody else's table stays."""
@@ -42,7 +41,7 @@ def test_the_table_loads_again_and_leaves_others_alone(lab: Net) -> None:
     assert sorted(lab.gateway.run("nft", "-s", "list", "ruleset").splitlines()) == sorted(before.splitlines())
 
 
-@kernel
+@needs_kernel
 @pytest.mark.requirement("U1")
 @pytest.mark.parametrize(
     "sources",
@@ -57,7 +56,7 @@ def test_camera_sources_of_every_kind_load(lab: Net, sources: list[dict[str, Any
         assert f"{source['address']} . {source['port']}" in listed
 
 
-@kernel
+@needs_kernel
 @pytest.mark.requirement("F3")
 def test_reload_and_stop_of_the_sites_firewall_keep_the_gate(lab: Net, tmp_path: Path) -> None:
     """Site rules that flush everything load together with the gate, and the stop leaves the gate."""

@@ -23,7 +23,7 @@ from tests.unit.shutter_parts import (
     VIEWER6,
     WATCH,
     Net,
-    cannot,
+    needs_kernel,
     net,
     probe,
     rendered,
@@ -32,7 +32,7 @@ from tests.unit.shutter_parts import (
     until,
 )
 
-pytestmark = pytest.mark.skipif(bool(cannot()), reason=cannot() or "can run")
+pytestmark = needs_kernel
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sightglass.shutter.gate import SETS, TABLE, Ports, script
+from sightglass.shutter.gate import SETS, TABLE, Ports, elements, script
 from sightglass.shutter.verbs import MAX_LINE, MAX_VIEWERS, Close, ProtocolError, Renew, parse
 
 GOOD: dict[str, Any] = {
@@ -109,6 +109,6 @@ def test_no_value_of_a_field_gets_a_foreign_word_into_nft(field: str, value: obj
         return
     if isinstance(verb, Renew):
         words = {"flush", "set", "add", "element", *TABLE.split(), *SETS, "tcp", "udp", "timeout", "{", "}", "."}
-        for word in script(verb, Ports((8554,), (8189,), (8889,))).split():
+        for word in script(elements(verb, Ports((8554,), (8189,), (8889,))), verb.seconds).split():
             bare = word.rstrip(",")
             assert bare in words or bare in {"8554", "8189", "8889", f"{verb.seconds}s"} or ipaddress.ip_address(bare)

@@ -52,8 +52,10 @@ def main() -> None:
         sys.exit(2)
     if checked is None:
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-        for noisy in ("httpx", "httpcore", "uvicorn", "mqtt"):
+        for noisy in ("httpx", "httpcore", "uvicorn"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+        # It warns of each message that it drops, and a flood must not reach the journal.
+        logging.getLogger("mqtt").setLevel(logging.ERROR)
         asyncio.run(run(config))
 
 

@@ -20,14 +20,14 @@ class LoadWatch:
 
     def __init__(self, config: Config, now: Callable[[], float], root: Path = _CGROUP) -> None:
         self._now, self._load, self._root = now, config.load, root
-        self._limits = {name: (lane.fps_min, lane.fps_path) for name, lane in config.lanes.items()}
+        self._least = {name: lane.fps_min for name, lane in config.lanes.items()}
         self._rates: dict[str, Strain] = {}
         self._broker: Strain | None = None
         self._pressure: Strain | None = None
 
     def rate(self, lane: str, fps: float | None) -> None:
         """A lane's vision has said its frame rate; None: it should have, and did not."""
-        least = self._limits[lane][0]
+        least = self._least[lane]
         low = fps is not None and fps < least
         what = f"the vision's frame rate at {lane}"
         self._rates[lane] = self._strain(self._rates.get(lane), what, fps, f"at least {least:g}", beyond=low)
@@ -44,7 +44,7 @@ class LoadWatch:
 
     def strains(self) -> tuple[Strain, ...]:
         """What is measured now."""
-        found = [strain for strain in self._rates.values() if strain is not None]
+        found = list(self._rates.values())
         if self._broker is not None:
             found.append(self._broker)
         if self._load.unit is not None:

@@ -104,7 +104,6 @@ class LaneListener:
                     protocol=aiomqtt.ProtocolVersion.V5,
                     properties=connect,
                     max_queued_incoming_messages=2 * MOST_MESSAGES,
-                    logger=_quiet(),
                 ) as client:
                     for topic in sorted(topics):
                         await client.subscribe(topic, qos=0)
@@ -169,9 +168,8 @@ class LaneListener:
             self.lanes.states[name] = Said(_read(text, lane.state_path), self._now(), retained)
         # By what it says, not by what was sent: a time beside the state would wake the agent at each message.
         after = self.lanes.states.get(name)
-        if _same(before, after):
-            return
-        self._changed()
+        if _told(before) != _told(after):
+            self._changed()
 
     def _count(self) -> None:
         now = self._now()
@@ -190,20 +188,10 @@ def _read(text: bytes, path: str | None) -> str | Unreadable:
         return no.with_traceback(None)
 
 
-def _same(before: Said | None, after: Said | None) -> bool:
-    if before is None or after is None:
-        return before is after
-    kind = isinstance(before.state, Unreadable), isinstance(after.state, Unreadable)
-    return kind[0] is kind[1] and str(before.state) == str(after.state) and before.retained == after.retained
+def _told(said: Said | None) -> tuple[type, str, bool] | None:
+    return None if said is None else (type(said.state), str(said.state), said.retained)
 
 
 def _heard(asked: asyncio.Task[None]) -> None:
     if not asked.cancelled():
         asked.exception()  # the connection went meanwhile, and the lane guard knows
-
-
-def _quiet() -> logging.Logger:
-    # The library warns once for each message that it drops: a flood must not reach the journal.
-    logger = logging.getLogger("mqtt")
-    logger.setLevel(logging.ERROR)
-    return logger

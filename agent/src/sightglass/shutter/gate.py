@@ -51,16 +51,16 @@ def elements(renew: Renew, ports: Ports) -> dict[str, frozenset[str]]:
     return found
 
 
-def script(renew: Renew, ports: Ports) -> str:
-    """One transaction that makes the sets exactly what `renew` says.
+def script(wanted: dict[str, frozenset[str]], seconds: int) -> str:
+    """One transaction that makes the sets exactly what is `wanted`, for so long.
 
     An `add` on a live element does not extend it; after a flush in the same transaction it is a new one, and no packet
     sees the sets empty.
     """
     lines = [_FLUSH]
-    for name, keys in elements(renew, ports).items():
+    for name, keys in wanted.items():
         if keys:
-            timed = ", ".join(f"{key} timeout {renew.seconds}s" for key in sorted(keys))
+            timed = ", ".join(f"{key} timeout {seconds}s" for key in sorted(keys))
             lines.append(f"add element {TABLE} {name} {{ {timed} }}")
     return "\n".join(lines)
 
@@ -168,8 +168,9 @@ class Gate:
         strangers = set(renew.own) - addresses.on_interface(self._interface)
         if strangers:
             raise GateError(f"{', '.join(sorted(map(str, strangers)))} is no address of {self._interface}")
-        self._nft.run(script(renew, self._ports))
-        self._leased = elements(renew, self._ports)
+        wanted = elements(renew, self._ports)
+        self._nft.run(script(wanted, renew.seconds))
+        self._leased = wanted
         removed = self._viewers - renew.viewers
         self._viewers = renew.viewers
         destroyed = sockdestroy.destroy(self._ports.streams(), removed) if removed else 0
