@@ -7,27 +7,30 @@ from pathlib import Path
 from lab.paths import LabError
 
 
-def _mount_points() -> tuple[Path, Path | None]:
-    """The cgroup2 tree, and the named v1 tree `systemd` where the machine has one (nspawn wants to be in both)."""
-    v2 = named = None
+def _mount_points() -> tuple[Path, Path | None, Path | None]:
+    """The cgroup2 tree; where they exist, the v1 trees `systemd` (nspawn wants to be in both) and `memory`."""
+    v2 = named = memory = None
     for line in Path("/proc/mounts").read_text().splitlines():
         _, where, kind, options, *_ = line.split()
         if kind == "cgroup2" and v2 is None:
             v2 = Path(where)
         elif kind == "cgroup" and "name=systemd" in options.split(","):
             named = Path(where)
+        elif kind == "cgroup" and "memory" in options.split(","):
+            memory = Path(where)
     if v2 is None:
         raise LabError("the machine has no cgroup2 file system mounted, which the lab needs")
-    return v2, named
+    return v2, named, memory
 
 
 class Cgroup:
-    """The cgroup of the lab `name`, in the cgroup2 tree and, where it exists, in the named v1 tree."""
+    """The cgroup of the lab `name`, in the cgroup2 tree and, where they exist, in two v1 trees."""
 
     def __init__(self, name: str) -> None:
-        v2, named = _mount_points()
+        v2, named, memory = _mount_points()
         self.path = v2 / f"sightglass-lab-{name}"
-        self.trees = [tree / self.path.name for tree in (v2, named) if tree is not None]
+        self.memory = (memory or v2) / self.path.name
+        self.trees = [tree / self.path.name for tree in (v2, named, memory) if tree is not None]
 
     def make(self, part: str) -> list[Path]:
         """Creates the part (`init`, `sup`, a gateway's name) and returns the cgroup.procs files to join."""
@@ -56,6 +59,17 @@ class Cgroup:
             if time.monotonic() > end:
                 raise LabError(f"{directory} does not say {wanted!r} within 5 s")
             time.sleep(0.005)
+
+    def squeeze(self, part: str, room: int | None) -> None:
+        """Leaves the part's processes `room` bytes beside what they have now, for every file that they read; None ends
+        that. Raises LabError where the kernel gives this cgroup no memory controller."""
+        directory = self.memory / part
+        for limit, without, own in (("memory.limit_in_bytes", "-1", "total_rss"), ("memory.high", "max", "anon")):
+            if (directory / limit).exists():
+                stat = dict(line.split() for line in (directory / "memory.stat").read_text().splitlines())
+                (directory / limit).write_text(without if room is None else str(int(stat[own]) + room))
+                return
+        raise LabError(f"{directory} has no memory controller")
 
     def exists(self) -> bool:
         return any(tree.exists() for tree in self.trees)

@@ -123,6 +123,17 @@ class Lab:
         finally:
             Cgroup(self.name).freeze(part, frozen=False)
 
+    @contextlib.contextmanager
+    def squeezed(self, name: str, room: int) -> Iterator[None]:
+        """A gateway has `room` bytes beside its processes' own memory while the block runs: programs are read from
+        the disk again and again. Raises LabError where this machine cannot do that."""
+        part = self._gateway(name).name
+        try:
+            Cgroup(self.name).squeeze(part, room)
+            yield
+        finally:
+            Cgroup(self.name).squeeze(part, None)
+
     def _gateway(self, name: str) -> Host:
         host = self.host(name)
         if not host.is_gateway:

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from lab import wait
+from lab.host import Host
 from lab.media import TOOLS, capture, finish, first_frame_at, viewer
+from lab.paths import LabError
 from tests.lab.configured import configured
 from tests.lab.pinned import pinned
 from tests.lab.window.site_under_test import LEASE_S, Site
@@ -24,6 +26,7 @@ STATE = "/var/lib/sightglass"
 CLOCKED = ("agent", "shutter")
 DROP_IN = f"[Service]\nEnvironment=LD_PRELOAD={LIBRARY}\n"
 DAY_S = 86_400
+LARGE, ROOM = "/var/tmp/large", 32 << 20
 _BURN = "import time\nend = time.monotonic() + 75\nwhile time.monotonic() < end: pass"
 
 
@@ -65,6 +68,12 @@ def wrong_clock(site: Site, tmp_path: Path) -> Iterator[None]:
             gateway.run(["rm", "-f", LIBRARY, OFFSET])
             gateway.run(["sh", "-c", f"rm -rf {STATE}/* && cp -a /root/kept/. {STATE}/ && rm -rf /root/kept"])
             gateway.run(["systemctl", "daemon-reload"])
+
+
+def faults(gateway: Host) -> int:
+    """Pages that the gateway's processes had to read from the disk so far."""
+    stats = gateway.run(["sh", "-c", "cat /proc/[0-9]*/stat"], check=False).stdout.splitlines()
+    return sum(int(line.rpartition(")")[2].split()[9]) for line in stats)
 
 
 def shown_deadline(site: Site) -> float:
@@ -121,6 +130,39 @@ def test_the_deadline_does_not_follow_the_wall_clock_nor_the_load(site: Site, wr
     assert window["cause"] == "deadline"
     assert deadline - 2 < last < deadline + 1, f"the last byte left {last - deadline:+.2f} s from the deadline"
     site.verify()
+
+
+@pytest.mark.requirement("O5")
+@pytest.mark.requirement("F3")
+def test_the_deadline_holds_without_memory(site: Site) -> None:
+    """The gateway has room for a tenth of what it reads: its programs come from the disk again and again."""
+    gateway = site.gateway
+    try:
+        with site.lab.squeezed("gw1", 1 << 40):
+            pass
+    except LabError as no:
+        pytest.skip(str(no))
+    gateway.run(["sh", "-c", f"head -c {8 * ROOM} /dev/urandom > {LARGE}"])
+    try:
+        with configured(site, _unburdened):
+            site.open(minutes=1)
+            deadline = shown_deadline(site)
+            with watched(site) as wire, site.lab.squeezed("gw1", ROOM):
+                before = faults(gateway)
+                reading = gateway.popen(["sh", "-c", f"while cat {LARGE} > /dev/null; do :; done"])
+                try:
+                    wait.until(lambda: time.time() > deadline - 3, 60, "three seconds before the deadline", every_s=0.1)
+                    assert site.status()["state"] == "open", "the control: it is open until then"
+                    assert faults(gateway) > before + 1000, "the control: pages are read again"
+                    wait.until(lambda: not site.left(), 3 + LEASE_S, "closed")
+                finally:
+                    reading.kill()
+                    reading.wait(5)
+                last = finish(wire)["last"]
+            assert site.status()["last"]["cause"] == "deadline"
+            assert deadline - 2 < last < deadline + 1, f"the last byte left {last - deadline:+.2f} s from the deadline"
+    finally:
+        gateway.run(["rm", LARGE])
 
 
 @pytest.mark.requirement("O5")

@@ -117,6 +117,31 @@ def test_the_stream_server_has_no_environment(site: Site) -> None:
 
 
 @pytest.mark.requirement("F3")
+def test_the_windows_programs_load_nothing_that_a_variable_names(site: Site) -> None:
+    """A module in the service manager's PYTHONPATH runs in every Python service of the host, and not in ours."""
+    site.gateway.run(["mkdir", "-p", "/opt/variable"])
+    site.gateway.run(["tee", "/opt/variable/sitecustomize.py"], input="print('loaded by a variable', flush=True)\n")
+    site.gateway.run(["systemctl", "set-environment", "PYTHONPATH=/opt/variable"])
+    try:
+        control = ["systemd-run", "--wait", "--pipe", "-q", "/opt/sightglass/venv/bin/python", "-c", "pass"]
+        assert "loaded by a variable" in site.gateway.run(control).stdout
+        cursor = site.gateway.run(["journalctl", "-n", "0", "--show-cursor", "--no-pager"]).stdout.split()[-1]
+        site.gateway.run(["systemctl", "restart", "sightglass-agent"])
+        site.wait_guards()
+        site.open()
+        for unit in ("agent", "shutter", "feed", "console"):
+            environment = site.gateway.run(["cat", f"/proc/{site.pid(unit)}/environ"]).stdout
+            assert "PYTHONPATH=/opt/variable" in environment, f"the control: {unit} was handed it"
+        said = site.gateway.run(["journalctl", "--no-pager", "--after-cursor", cursor, "-u", "sightglass-*"]).stdout
+        assert "sightglass-agent[" in said
+        assert "loaded by a variable" not in said
+    finally:
+        site.gateway.run(["systemctl", "unset-environment", "PYTHONPATH"])
+        site.gateway.run(["rm", "-r", "/opt/variable"])
+        site.gateway.run(["systemctl", "restart", "sightglass-agent"])
+
+
+@pytest.mark.requirement("F3")
 def test_a_vpn_without_a_tun_closes_the_window(site: Site) -> None:
     """tailscaled started anew in userspace: every peer would look like loopback. Nothing opens until it has its TUN."""
     window = site.open()
