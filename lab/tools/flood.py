@@ -6,7 +6,8 @@
   `{"begun": n, "answered": n, "connected": n, "refused": n, "silent": n}`; silent is no handshake within a second. What
   fails on this side stands there by the error's name.
 - `stun`: N datagrams a second, half of them real binding requests. Prints `{"begun": n, "answered": n}`.
-- `pipe`: requests over one connection, as fast as it takes them. Prints `{"bytes": n, "answered": n}`, n in bytes.
+- `pipe`: requests over one connection, as fast as it takes them. Prints `{"bytes": n, "answered": n}`, n in bytes;
+  before that, a line when it is connected.
 - `hold`: N connections that send half a request and wait. Prints `{"held": n, "refused": n, "dropped_s": […],
   "left": n}`: seconds until the server hung up on each, and how many it had not after S.
 """
@@ -118,6 +119,7 @@ async def stun(address: str, port: int, rate: int, seconds: float, source: str) 
 async def pipe(address: str, port: int, seconds: float) -> dict[str, object]:
     """One connection that never stops asking."""
     reader, writer = await asyncio.open_connection(address, port)
+    print("connected", flush=True)
     ask = requests("rtsp" if port == 8554 else "http", address, port)[0] * 100
     said, heard = 0, 0
 

@@ -31,7 +31,7 @@ def flood(host: Host, *words: object) -> subprocess.Popen[str]:
 
 def outcome(process: subprocess.Popen[str]) -> dict[str, Any]:
     """What became of it."""
-    found: dict[str, Any] = json.loads(process.communicate(timeout=SECONDS + 40)[0])
+    found: dict[str, Any] = json.loads(process.communicate(timeout=SECONDS + 40)[0].splitlines()[-1])
     return found
 
 
@@ -47,7 +47,10 @@ def flooding(host: Host, address: str | None, seconds: float) -> Iterator[dict[s
     }
     running = {}
     for name, words in reversed(kinds.items()):  # those that need one good connection come first
-        running[name] = flood(host, *words, "--seconds", seconds)
+        running[name] = begun = flood(host, *words, "--seconds", seconds)
+        if words[0] == "pipe":
+            assert begun.stdout is not None
+            assert begun.stdout.readline() == "connected\n", name
     try:
         yield running
     finally:
