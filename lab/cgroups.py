@@ -71,6 +71,15 @@ class Cgroup:
                 return
         raise LabError(f"{directory} has no memory controller")
 
+    def squeezes(self, part: str) -> int:
+        """How often the part's processes have met that limit, and something had to be dropped."""
+        directory = self.memory / part
+        failures = directory / "memory.failcnt"
+        if failures.exists():
+            return int(failures.read_text())
+        events = dict(line.split() for line in (directory / "memory.events").read_text().splitlines())
+        return int(events["high"])
+
     def exists(self) -> bool:
         return any(tree.exists() for tree in self.trees)
 

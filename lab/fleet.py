@@ -124,15 +124,16 @@ class Lab:
             Cgroup(self.name).freeze(part, frozen=False)
 
     @contextlib.contextmanager
-    def squeezed(self, name: str, room: int) -> Iterator[None]:
+    def squeezed(self, name: str, room: int) -> Iterator[Callable[[], int]]:
         """A gateway has `room` bytes beside its processes' own memory while the block runs: programs are read from
-        the disk again and again. Raises LabError where this machine cannot do that."""
-        part = self._gateway(name).name
+        the disk again and again. Gives a count of how often something had to be dropped so far. Raises LabError where
+        this machine cannot do that."""
+        part, cgroup = self._gateway(name).name, Cgroup(self.name)
         try:
-            Cgroup(self.name).squeeze(part, room)
-            yield
+            cgroup.squeeze(part, room)
+            yield lambda: cgroup.squeezes(part)
         finally:
-            Cgroup(self.name).squeeze(part, None)
+            cgroup.squeeze(part, None)
 
     def _gateway(self, name: str) -> Host:
         host = self.host(name)
