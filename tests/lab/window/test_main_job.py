@@ -13,12 +13,15 @@ from lab.media import next_event
 from tests.lab.window.site_under_test import Site
 
 
+@pytest.mark.requirement("A4")
 @pytest.mark.requirement("O1")
 @pytest.mark.requirement("O3")
 @pytest.mark.requirement("O5")
 def test_an_entitled_maintainer_sees_live_frames_until_the_window_is_closed(site: Site) -> None:
     """The source's own frame numbers advance; after the close nothing is left and the player has ended."""
     window = site.open()
+    listening = site.gateway.run(["ss", "-Hltnp", "sport", "=", ":8554"]).stdout
+    assert f"pid={site.pid('mediamtx')}," in listening, "the stream server runs on the gateway itself"
     numbers = [number for number in site.watch(frames=15) if number is not None]
     assert len(numbers) > 5
     assert numbers == sorted(set(numbers))
