@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from datetime import datetime
 from typing import Any
 
@@ -81,17 +82,19 @@ def test_what_a_site_does_not_allow_is_refused_in_one_sentence(site: Site, optio
 @pytest.mark.requirement("O1")
 def test_a_second_window_is_refused_and_a_repeated_request_changes_nothing(site: Site) -> None:
     """The same request id returns the same window, open and closed; another one is refused."""
-    first = site.open(request_id="test-request-1")
-    second = site.ask_open(request_id="test-request-2")
+    # New ones: an attached gateway still knows those of the run before.
+    one, other = (f"test-{secrets.token_hex(4)}" for _ in range(2))
+    first = site.open(request_id=one)
+    second = site.ask_open(request_id=other)
     assert second.returncode == 3
     assert "refused (second-window)" in second.stderr
-    again = json.loads(site.ask_open(request_id="test-request-1").stdout)
+    again = json.loads(site.ask_open(request_id=one).stdout)
     assert (again["id"], again["state"]) == (first["id"], "open")
     head = site.status()["chain"]
-    site.ask_open(request_id="test-request-1")
+    site.ask_open(request_id=one)
     assert site.status()["chain"] == head
     site.close()
-    closed = json.loads(site.ask_open(request_id="test-request-1").stdout)
+    closed = json.loads(site.ask_open(request_id=one).stdout)
     assert (closed["id"], closed["state"]) == (first["id"], "closed")
     assert site.left() == []
 
