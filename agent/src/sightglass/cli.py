@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from sightglass import cli_receipts
-from sightglass.client import Ended, ask, plain, show
+from sightglass.client import Ended, ask, show
+from sightglass.printable import plain
 
 SOCKET = "/run/sightglass-agent.sock"
 

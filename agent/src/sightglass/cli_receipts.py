@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sightglass.client import Ended, ask, plain, put, show
+from sightglass.client import Ended, ask, put, show
+from sightglass.printable import plain
 
 PAGE = 500
 LAST = 50
@@ -111,10 +112,4 @@ def _copy(directory: Path, known: str | None) -> dict[str, Any]:
         report = verify(directory, [Head.parse(known)] if known else [])
     except OSError as error:
         raise Ended(2, f"--dir: {error.filename or directory}: {error.strerror}") from error
-    return {
-        "ok": report.ok,
-        "events": report.events,
-        "expired": report.expired,
-        "problems": [{"name": p.name, "line": p.line, "why": p.why} for p in report.problems],
-        "chain": {"n": report.head.n, "hash": report.head.hash},
-    }
+    return report.answer() | {"chain": {"n": report.head.n, "hash": report.head.hash}}

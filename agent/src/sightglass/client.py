@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from sightglass.printable import plain
+
 ANSWER_S = 40
 
 
@@ -76,9 +78,3 @@ def put(pieces: Iterable[str]) -> int:
             # On a full disk nobody must read that the agent did not answer: the window is open.
             raise Ended(1, f"the agent has answered, but its answer cannot be written: {error.strerror}") from error
     return 0
-
-
-def plain(text: str) -> str:
-    """A line that people see."""
-    # A name or reason must not write lines of its own, nor move the cursor.
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

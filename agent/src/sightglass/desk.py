@@ -190,13 +190,7 @@ class Desk:
     async def verify(self, known: str | None) -> dict[str, Any]:
         """See `AgentPort.verify`."""
         check = self._agent.store.verification([Head.parse(known)] if known else [])
-        report = await asyncio.to_thread(check)
-        return {
-            "ok": report.ok,
-            "events": report.events,
-            "expired": report.expired,
-            "problems": [dataclasses.asdict(problem) for problem in report.problems],
-        }
+        return (await asyncio.to_thread(check)).answer()
 
     def chain(self) -> Chain:
         """See `AgentPort.chain`."""

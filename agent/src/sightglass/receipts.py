@@ -37,7 +37,7 @@ EVENTS = frozenset(
 MOST_LINE = 16384
 """Bytes of the longest line, its end included."""
 _HASH = re.compile("[0-9a-f]{64}")
-_HEAD = re.compile("[1-9][0-9]{0,11}:[0-9a-f]{64}")
+HEAD = re.compile("[1-9][0-9]{0,11}:[0-9a-f]{64}")
 _FIELDS = {"n", "at", "boot", "window", "event", "data", "personal", "prev", "hash"}
 
 
@@ -54,7 +54,7 @@ class Head:
     @classmethod
     def parse(cls, text: str) -> Head:
         """From `N:HASH`, as people and the controller keep it. Raises ValueError."""
-        if not _HEAD.fullmatch(text):
+        if not HEAD.fullmatch(text):
             raise ValueError(f"must be N:HASH, a number and 64 hexadecimal digits, not {text!r}")
         n, _, own = text.partition(":")
         return cls(int(n), own)

@@ -48,7 +48,8 @@ class Store:
         self._newest = EARLIEST
         torn = self._segments.mend()
         self._head = self._load()
-        self._personal.recover(lambda digest: any(event["personal"] == digest for event in self.recent()))
+        recent = self._segments.recent
+        self._personal.recover(lambda digest: any(event["personal"] == digest for event in events(recent())))
         # What was done to the chain comes first: with the next event the witness forgets what it knew.
         self._due = self._rolled_back()
         if torn is not None:

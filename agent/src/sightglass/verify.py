@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sightglass.receipts import MOST_LINE, NO_HEAD, Head, as_written, digest, parse
@@ -40,6 +40,11 @@ class Report:
     def ok(self) -> bool:
         """Nothing is wrong."""
         return not self.problems
+
+    def answer(self) -> dict[str, Any]:
+        """As the API and the command say it, without the chain's head: `{"ok", "events", "expired", "problems"}`."""
+        problems = [asdict(problem) for problem in self.problems]
+        return {"ok": self.ok, "events": self.events, "expired": self.expired, "problems": problems}
 
 
 def verify(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from typing import Any
 
+from sightglass.printable import plain
 from sightglass.viewers import Address
 
 ANSWER_S = 2.0
@@ -83,7 +84,7 @@ class Shutter:
             raise ShutterError(f"ended at {request['verb']}")
         if answer.get("ok") is not True:
             # It goes into the log, where a shutter that is taken over must not write lines of its own.
-            raise ShutterError(_plain(str(answer.get("error", "refused"))))
+            raise ShutterError(plain(str(answer.get("error", "refused"))[:300]))
         try:
             self.sent |= {ip_address(text): int(count) for text, count in answer.get("sent", {}).items()}
         except (ValueError, TypeError, AttributeError) as error:
@@ -104,7 +105,3 @@ class Shutter:
             if not self._closing:
                 self._closing = True
                 self._lost()
-
-
-def _plain(text: str) -> str:
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[:300])

@@ -14,6 +14,7 @@ from sightglass.api.answers import GuardsAnswer, ReceiptsAnswer, Refused, Status
 from sightglass.api.bounded import MOST_BODY, Bounded
 from sightglass.api.port import AgentPort, Caller, OpenRequest
 from sightglass.api.shapes import CloseBody, DisableBody, OpenBody, SwitchBody
+from sightglass.receipts import HEAD
 from sightglass.refusal import Refusal
 from sightglass.sentence import sentence
 
@@ -136,7 +137,7 @@ def make(port: AgentPort) -> FastAPI:
 
     @app.get("/v1/receipts/verify", response_model=VerifyAnswer)
     async def verify(
-        _caller: Anyone, known: Annotated[str | None, Query(pattern="^[1-9][0-9]{0,11}:[0-9a-f]{64}$")] = None
+        _caller: Anyone, known: Annotated[str | None, Query(pattern=f"^{HEAD.pattern}$")] = None
     ) -> JSONResponse:
         return answer(await port.verify(known))
 
