@@ -201,7 +201,7 @@ def _add(rows: dict[str, list[Trial]], name: str, trial: Trial) -> None:
 def summary(trials: list[Trial], promise: Promise | None) -> dict[str, Any]:
     """Seconds; what is below zero is the measure's own doubt of some milliseconds."""
     last, cut = [trial.last_byte_s for trial in trials], [trial.last_byte_s - trial.noticed_s for trial in trials]
-    worst = None if promise is None else max(cut if promise.since == NOTICED else last)
+    counted = cut if promise is not None and promise.since == NOTICED else last
     return {
         "n": len(last),
         "noticed_median_s": round(statistics.median(trial.noticed_s for trial in trials), 3),
@@ -209,16 +209,23 @@ def summary(trials: list[Trial], promise: Promise | None) -> dict[str, Any]:
         "max_s": round(max(last), 3),
         "cut_max_s": round(max(cut), 3),
         "promised": "" if promise is None else f"{promise.seconds:g} {promise.since}",
-        "kept": None if promise is None or worst is None else worst <= promise.seconds,
+        "kept": None if promise is None else max(counted) <= promise.seconds,
     }
 
 
 def table(report: dict[str, dict[str, Any]]) -> str:
     """Markdown."""
-    heads = ("what happens", "n", "noticed after", "last media byte after, median", "max", "after noticing, max")
-    keys = ("n", "noticed_median_s", "median_s", "max_s", "cut_max_s", "promised")
-    rows = [(name, *(str(row[key]) for key in keys)) for name, row in report.items()]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in ((*heads, "promised (s)"), ("---",) * 7, *rows))
+    columns = {
+        "n": "n",
+        "noticed after": "noticed_median_s",
+        "last media byte after, median": "median_s",
+        "max": "max_s",
+        "after noticing, max": "cut_max_s",
+        "promised (s)": "promised",
+    }
+    heads = ("what happens", *columns)
+    rows = [(name, *(str(row[key]) for key in columns.values())) for name, row in report.items()]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ("---",) * len(heads), *rows))
 
 
 if __name__ == "__main__":

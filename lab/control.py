@@ -37,16 +37,22 @@ def write_policy(lab: Lab, text: str) -> float:
     return call(lab, "PUT", "/api/v1/policy", {"policy": text})[1]
 
 
-@contextlib.contextmanager
-def other_policy(lab: Lab, change: Callable[[dict[str, Any]], None]) -> Iterator[float]:
-    """The policy changed in place while the block runs, without its own tests, which would forbid what a test needs."""
+def change_policy(lab: Lab, change: Callable[[dict[str, Any]], None]) -> tuple[str, float]:
+    """Change it in place, without its own tests, which would forbid what is wanted here; returns what it was, and when
+    the new one was acknowledged (Unix seconds)."""
     before = policy(lab)
     changed = json.loads(before)
     changed.pop("tests", None)
     change(changed)
-    at = write_policy(lab, json.dumps(changed))
+    return before, write_policy(lab, json.dumps(changed))
+
+
+@contextlib.contextmanager
+def other_policy(lab: Lab, change: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+    """The policy changed while the block runs."""
+    before, _ = change_policy(lab, change)
     try:
-        yield at
+        yield
     finally:
         write_policy(lab, before)
 

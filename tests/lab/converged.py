@@ -33,13 +33,11 @@ def site(converged: Lab) -> Iterator[Site]:
     found.lane("idle")
     found.wait_closed()
     found.wait_guards()
-    cursor = (
-        found.gateway.run(["journalctl", "-n", "0", "--show-cursor", "--no-pager"]).stdout.rpartition(": ")[2].strip()
-    )
+    since = found.journal_end()
     yield found
     found.sightglass("enable", "--reason", "the test is over")
     found.sightglass("close")
     found.wait_closed()
     found.verify()
-    journal = found.gateway.run(["journalctl", "--no-pager", "--after-cursor", cursor, "-u", "sightglass-*"]).stdout
+    journal = found.journal(since)
     assert "Traceback" not in journal, journal[-3000:]

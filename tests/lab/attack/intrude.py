@@ -27,13 +27,7 @@ def unix(path: str, said: str = "") -> str:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as out:
         out.settimeout(_WAIT_S)
         out.connect(path.replace("@", "\0", 1) if path.startswith("@") else path)
-        if not said:
-            return ""
-        out.sendall(said.encode())
-        heard = out.recv(4096)
-        if not heard:
-            raise ConnectionResetError(errno.ECONNRESET, "hung up")
-        return heard.decode(errors="replace")
+        return _heard(out, said)
 
 
 def tcp(address: str, port: int, said: str = "", source: int = 0) -> str:
@@ -44,13 +38,7 @@ def tcp(address: str, port: int, said: str = "", source: int = 0) -> str:
         if source:
             out.bind((address, source))
         out.connect((address, port))
-        if not said:
-            return ""
-        out.sendall(said.encode())
-        heard = out.recv(4096)
-        if not heard:
-            raise ConnectionResetError(errno.ECONNRESET, "hung up")
-        return heard.decode(errors="replace")
+        return _heard(out, said)
 
 
 def udp(address: str, port: int, source: int = 0) -> str:
@@ -215,6 +203,16 @@ def signal(pid: int) -> str:
     """Whether a signal would be delivered."""
     os.kill(pid, 0)
     return ""
+
+
+def _heard(out: socket.socket, said: str) -> str:
+    if not said:
+        return ""
+    out.sendall(said.encode())
+    heard = out.recv(4096)
+    if not heard:
+        raise ConnectionResetError(errno.ECONNRESET, "hung up")
+    return heard.decode(errors="replace")
 
 
 def _checked(result: int) -> int:

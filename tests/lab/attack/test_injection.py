@@ -8,6 +8,7 @@ import re
 import pytest
 
 from lab import wait
+from lab.agent import post
 from lab.media import browser, next_event
 from tests.lab.window.site_under_test import ROOT, Site
 
@@ -26,23 +27,6 @@ HOSTILE = {
     "very long": "x" * 15_000,
 }
 MARKUP = '<img src=x onerror="alert(1)">{"a":"%s\\n"}\'; DROP'
-# Bodies as they are: no caller's own rules stand before the agent's.
-_POST = """
-import http.client, json, socket, sys
-for path, body in json.load(sys.stdin):
-    connection = http.client.HTTPConnection("agent", timeout=40)
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.connect("/run/sightglass-agent.sock")
-    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
-    answer = connection.getresponse()
-    print(json.dumps([answer.status, json.loads(answer.read())]))
-"""
-
-
-def post(site: Site, *asked: tuple[str, dict[str, object]]) -> list[tuple[int, dict[str, object]]]:
-    """The agent's answers to these bodies, one after another."""
-    done = site.gateway.run(["python3", "-c", _POST], input=json.dumps(asked), timeout=60)
-    return [(status, answer) for status, answer in map(json.loads, done.stdout.splitlines())]
 
 
 def body(**changes: object) -> dict[str, object]:
@@ -51,18 +35,12 @@ def body(**changes: object) -> dict[str, object]:
     return {**right, "purpose": "debug", **changes}
 
 
-def logged(site: Site, cursor: str) -> str:
+def logged(site: Site, since: str) -> str:
     """What the units of ours have logged since, as it stands in the journal."""
-    words = ["journalctl", "-o", "json", "--all", "--after-cursor", cursor, "-u", "sightglass-*", "--no-pager"]
-    lines = [json.loads(line)["MESSAGE"] for line in site.gateway.run(words).stdout.splitlines()]
+    lines = [json.loads(line)["MESSAGE"] for line in site.journal(since, "-o", "json", "--all").splitlines()]
     # The journal gives as numbers what is no text.
     assert all(isinstance(line, str) for line in lines)
     return "\n".join(lines)
-
-
-def cursor(site: Site) -> str:
-    """Where the journal ends now."""
-    return site.gateway.run(["journalctl", "-n", "0", "--show-cursor", "--no-pager"]).stdout.rpartition(": ")[2].strip()
 
 
 def idle_again(site: Site) -> None:
@@ -80,7 +58,7 @@ def plain(text: str) -> bool:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_text_is_refused_in_one_sentence(site: Site, name: str) -> None:
     """Wherever it stands; the sentence is printable, short, and no part of the text is in log or record."""
-    text, since, events = HOSTILE[name], cursor(site), len(site.events())
+    text, since, events = HOSTILE[name], site.journal_end(), len(site.events())
     bodies = [
         body(reason=text), body(claimed_name=text), body(request_id=text), body(cameras=[text]), body(viewers=[text]),
         body(purpose=text), body(privacy=text),
@@ -88,7 +66,7 @@ def test_a_hostile_text_is_refused_in_one_sentence(site: Site, name: str) -> Non
     asked = [("/v1/windows", each) for each in bodies]
     asked += [("/v1/windows/close", {"window": text}), ("/v1/windows/close", {"reason": text})]
     asked += [("/v1/disable", {"reason": text}), ("/v1/enable", {"reason": text})]
-    for status, answer in post(site, *asked):
+    for status, answer, _ in post(site.gateway, *asked):
         message = str(answer["message"])
         assert (status, answer["code"]) == (422, "bad-request")
         assert message.isprintable() and len(message) < 250, message
@@ -120,7 +98,7 @@ def test_a_hostile_reason_in_a_playbook_or_a_command_is_refused(site: Site, name
 def test_a_reason_of_markup_and_quotes_is_kept_as_it_is(site: Site) -> None:
     """The control: a printable text opens a window, stands in the record character by character and on one line of it,
     and neither in the log nor on the page."""
-    since = cursor(site)
+    since = site.journal_end()
     window = site.open(reason=MARKUP, claimed_name=MARKUP)
     with browser(site.maintainer, site.page, "--stay", "20") as page:
         assert "DROP" not in json.dumps(next_event(page, "state"))
@@ -139,7 +117,7 @@ def test_a_reason_of_markup_and_quotes_is_kept_as_it_is(site: Site) -> None:
 def test_a_lanes_payload_reaches_the_page_as_text(site: Site) -> None:
     """Markup that somebody publishes as the lane's state suspends the picture, and is shown, not run."""
     state = '<img src=x onerror="document.title=1">'
-    since = cursor(site)
+    since = site.journal_end()
     window = site.open(purpose="alignment")
     with browser(site.maintainer, site.page, "--stay", "30") as page:
         next_event(page, "seen")
@@ -158,7 +136,7 @@ def test_a_lanes_payload_reaches_the_page_as_text(site: Site) -> None:
 @pytest.mark.parametrize("name", [name for name in HOSTILE if name not in ("half a pair", "NUL")] + ["NUL"])
 def test_a_hostile_payload_of_a_lane_is_named_and_not_repeated(site: Site, name: str) -> None:
     """The lane is unknown, which refuses; guards, status, log and record hold nothing of what was sent."""
-    since = cursor(site)
+    since = site.journal_end()
     raw = HOSTILE[name].encode(errors="surrogateescape")
     send = "import sys; sys.stdout.buffer.write(bytes.fromhex(sys.argv[1]))"
     command = f"python3 -c '{send}' {raw.hex()} | mosquitto_pub -t parking/lane1/state -s"

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab import wait
 from lab.media import TOOLS
 from tests.lab.attack.changed import RULES, replaced
 from tests.lab.pinned import pinned
@@ -72,8 +71,7 @@ def dialled(site: Site) -> set[str]:
         offering.stdin.flush()
         answer = json.loads(offering.stdout.readline())
         assert answer["status"] == 201, answer
-        frame = site.parking_frame()
-        wait.until(lambda: site.parking_frame() > frame + 25, 10, "as long as the server tries its candidates")
+        site.wait_frames(25)  # as long as the server tries its candidates
         assert site.watch(frames=3), "the window still works"
     finally:
         for process in (offering, sniffer):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import subprocess
 from typing import Any
@@ -10,28 +9,9 @@ from typing import Any
 import pytest
 
 from lab import wait
+from lab.agent import post
 from tests.lab.pinned import pinned
 from tests.lab.window.site_under_test import Site
-
-# Asks for windows side by side, each over its own connection; a request id a line.
-_CROWD = """
-import http.client, json, socket, sys, threading
-ready, answers = threading.Barrier(len(sys.argv) - 1), [None] * (len(sys.argv) - 1)
-def ask(number, request_id):
-    body = {"request_id": request_id, "cameras": ["cam1"], "minutes": 5, "purpose": "debug"}
-    body["reason"] = "a crowd at the door"
-    connection = http.client.HTTPConnection("agent", timeout=40)
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.connect("/run/sightglass-agent.sock")
-    ready.wait(20)
-    connection.request("POST", "/v1/windows", json.dumps(body), {"Content-Type": "application/json"})
-    answer = connection.getresponse()
-    answers[number] = [answer.status, json.loads(answer.read())]
-threads = [threading.Thread(target=ask, args=each) for each in enumerate(sys.argv[1:])]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
-print(json.dumps(answers))
-"""
 
 
 def _id() -> str:
@@ -40,8 +20,9 @@ def _id() -> str:
 
 def crowd(site: Site, *request_ids: str) -> list[tuple[int, dict[str, Any]]]:
     """The answers to openings that arrive together."""
-    done = site.gateway.run(["python3", "-c", _CROWD, *request_ids], timeout=60)
-    return [(status, answer) for status, answer in json.loads(done.stdout)]
+    body = {"cameras": ["cam1"], "minutes": 5, "purpose": "debug", "reason": "a crowd at the door"}
+    asked = [("/v1/windows", {**body, "request_id": request_id}) for request_id in request_ids]
+    return [(status, answer) for status, answer, _ in post(site.gateway, *asked, together=True)]
 
 
 def next_one(site: Site) -> None:
@@ -153,7 +134,7 @@ def test_a_part_that_ends_in_the_middle_of_an_opening(site: Site, unit: str, sig
     """The opening is refused in one sentence or loses its agent; closed, and the record tells."""
     before = site.status()["last"]
     asked = opening(site)
-    wait.until(lambda: _alive(site, unit), 5, f"the {unit} is there")
+    wait.until(lambda: _runs(site, unit), 5, f"the {unit} is there")
     site.gateway.run(["systemctl", "kill", "-s", signal, f"sightglass-{unit}.service"])
     code, said = ended(asked)
     # 0: it had been open for a moment.
@@ -179,13 +160,6 @@ def test_a_part_that_ends_in_the_middle_of_a_closing(site: Site, unit: str, sign
     wait.until(lambda: not site.left(), 20, "nothing is left")
     wait.until(lambda: site.sightglass("status").returncode == 0, 20, "the agent is back")
     next_one(site)
-
-
-def _alive(site: Site, unit: str) -> bool:
-    return (
-        site.gateway.run(["pgrep", "-u", "sightglass" if unit == "agent" else f"sightglass-{unit}"], check=False).stdout
-        != ""
-    )
 
 
 _STAY = """
@@ -234,7 +208,7 @@ def test_a_part_that_is_taken_over_ends_with_its_window(site: Site, unit: str) -
                 if not kill:
                     site.wait_closed(2)
                 else:
-                    _two_seconds(site)  # TimeoutStopSec=1
+                    site.wait_frames(20)  # two seconds, and TimeoutStopSec=1
                     assert _runs(site, unit), "the control: it stays"
                     site.gateway.run(["systemctl", "kill", "-s", "KILL", f"sightglass-{unit}.service"])
                 closing.communicate(timeout=20)
@@ -246,12 +220,8 @@ def test_a_part_that_is_taken_over_ends_with_its_window(site: Site, unit: str) -
 
 
 def _runs(site: Site, unit: str) -> bool:
-    return site.gateway.run(["pgrep", "-u", f"sightglass-{unit}"], check=False).returncode == 0
-
-
-def _two_seconds(site: Site) -> None:
-    frame = site.parking_frame()
-    wait.until(lambda: site.parking_frame() > frame + 20, 10, "two seconds of the site's frames")
+    user = "sightglass" if unit == "agent" else f"sightglass-{unit}"
+    return site.gateway.run(["pgrep", "-u", user], check=False).returncode == 0
 
 
 _HOLD = """

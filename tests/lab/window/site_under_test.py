@@ -111,6 +111,21 @@ class Site:
         """How many frames the site's own vision has taken."""
         return int(json.loads(self.gateway.run(["parking-control", "status"]).stdout)["frame"])
 
+    def wait_frames(self, count: int) -> None:
+        """Wait until the site's own vision, which takes ten a second, has taken more than so many more frames."""
+        frame = self.parking_frame()
+        wait.until(lambda: self.parking_frame() > frame + count, 10, f"{count} more of the site's frames")
+
+    def journal_end(self) -> str:
+        """Where the journal ends now."""
+        shown = self.gateway.run(["journalctl", "-n", "0", "--show-cursor", "--no-pager"]).stdout
+        return shown.rpartition(": ")[2].strip()
+
+    def journal(self, since: str, *words: str) -> str:
+        """What our units have said since that place, as `journalctl` shows it with these words more."""
+        units = ["-u", "sightglass-*"]
+        return self.gateway.run(["journalctl", "--no-pager", "--after-cursor", since, *units, *words]).stdout
+
     def pid(self, unit: str) -> int:
         """The main process of a unit of ours."""
         shown = self.gateway.run(["systemctl", "show", "-P", "MainPID", f"sightglass-{unit}.service"]).stdout

@@ -44,8 +44,7 @@ def test_a_listener_that_must_not_be_closes_the_window(
             wait.until(lambda: site.status()["state"] in ("closing", "closed"), 5, "the exposure guard closes")
             assert site.cause(window["id"]) == "exposure"
         else:
-            frame = site.parking_frame()
-            wait.until(lambda: site.parking_frame() > frame + 20, 10, "two seconds of the site's frames")
+            site.wait_frames(20)
             assert site.status()["state"] == "open"
     finally:
         stranger.kill()

@@ -125,14 +125,14 @@ def test_the_windows_programs_load_nothing_that_a_variable_names(site: Site) -> 
     try:
         control = ["systemd-run", "--wait", "--pipe", "-q", "/opt/sightglass/venv/bin/python", "-c", "pass"]
         assert "loaded by a variable" in site.gateway.run(control).stdout
-        cursor = site.gateway.run(["journalctl", "-n", "0", "--show-cursor", "--no-pager"]).stdout.split()[-1]
+        since = site.journal_end()
         site.gateway.run(["systemctl", "restart", "sightglass-agent"])
         site.wait_guards()
         site.open()
         for unit in ("agent", "shutter", "feed", "console"):
             environment = site.gateway.run(["cat", f"/proc/{site.pid(unit)}/environ"]).stdout
             assert "PYTHONPATH=/opt/variable" in environment, f"the control: {unit} was handed it"
-        said = site.gateway.run(["journalctl", "--no-pager", "--after-cursor", cursor, "-u", "sightglass-*"]).stdout
+        said = site.journal(since)
         assert "sightglass-agent[" in said
         assert "loaded by a variable" not in said
     finally:

@@ -38,18 +38,11 @@ def found(site: Site, *words: str) -> tuple[int, list[str]]:
     return done.returncode, [problem["name"] for problem in json.loads(done.stdout)["problems"]]
 
 
-def journal(site: Site, since: str) -> str:
-    """What the agent has said since a cursor."""
-    return site.gateway.run(
-        ["journalctl", "--no-pager", "-o", "cat", "--after-cursor", since, "-u", "sightglass-agent"]
-    ).stdout
-
-
 @pytest.fixture
 def before(site: Site) -> Iterator[str]:
     """The state is copied away; the head of then a window later stands in the journal. The true state is put back."""
     assert found(site) == (0, []), "the control: an untouched chain is whole"
-    shown = site.gateway.run(["journalctl", "-n", "0", "--show-cursor", "--no-pager"]).stdout
+    since = site.journal_end()
     copy(site, STATE, OLDER)
     site.open()
     site.close()
@@ -61,8 +54,8 @@ def before(site: Site) -> Iterator[str]:
     stop(site)
     copy(site, TRUE, STATE)
     try:
-        assert f"receipts: the last event is {chain['n']}:{chain['hash']}" in journal(site, shown.split()[-1])
-        yield shown.split()[-1]
+        assert f"receipts: the last event is {chain['n']}:{chain['hash']}" in site.journal(since)
+        yield since
     finally:
         stop(site)
         copy(site, TRUE, STATE)
@@ -78,11 +71,11 @@ def last_in(text: str) -> str:
 
 def test_an_older_copy_of_the_receipts_is_named_for_ever(site: Site, before: str) -> None:
     """By verify's exit code, in the journal, after the next window and restart, too; and windows go on."""
-    known = last_in(journal(site, before))
+    known = last_in(site.journal(before))
     copy(site, f"{OLDER}/receipts", f"{STATE}/receipts")
     start(site)
     assert found(site) == (1, ["shortened"])
-    assert "receipts: shortened: the chain ends at" in journal(site, before)
+    assert "receipts: shortened: the chain ends at" in site.journal(before)
     said = site.sightglass("receipts", "verify")
     assert (said.returncode, said.stdout.count("\n")) == (1, 1)
     assert f"but {known} had been written" in said.stdout
@@ -97,7 +90,7 @@ def test_an_older_copy_of_the_receipts_is_named_for_ever(site: Site, before: str
 
 def test_a_whole_older_state_is_named_by_who_remembers(site: Site, before: str) -> None:
     """A card's copy of last week: nothing on it can tell, the head in the journal can."""
-    known = last_in(journal(site, before))
+    known = last_in(site.journal(before))
     copy(site, OLDER, STATE)
     start(site)
     assert found(site) == (0, []), "on the gateway alone it is whole"
@@ -135,8 +128,8 @@ def test_receipts_that_the_agent_may_not_read_keep_it_closed_and_it_says_why(sit
     site.gateway.run(["sh", "-ec", f"chown -R root:root {STATE}/receipts; chmod -R go= {STATE}/receipts"])
     site.gateway.run(["systemctl", "start", "--no-block", "sightglass-agent.socket", "sightglass-agent.service"])
     wait.until(
-        lambda: f"sightglass-agent: {STATE}/receipts: Operation not permitted" in journal(site, before), 20, "a word"
+        lambda: f"sightglass-agent: {STATE}/receipts: Operation not permitted" in site.journal(before), 20, "a word"
     )
-    assert "Traceback" not in journal(site, before)
+    assert "Traceback" not in site.journal(before)
     assert site.left() == []
     assert site.gateway.run(["systemctl", "is-active", "sightglass-agent"], check=False).returncode != 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from lab import wait
 from tests.lab.window.site_under_test import Site
 
 UNITS = ("sightglass-agent.socket", "sightglass-agent.service")
@@ -35,10 +34,9 @@ def test_the_parking_goes_on_without_us(site: Site) -> None:
     site.gateway.run(["systemctl", "stop", *UNITS])
     try:
         assert site.sightglass("status").returncode != 0, "the control: nobody of ours is there"
-        frame = site.parking_frame()
         for mode in ("moving", "idle"):
             site.lane(mode)
-        wait.until(lambda: site.parking_frame() > frame + 10, 10, "a second of the site's frames")
+        site.wait_frames(10)
     finally:
         site.gateway.run(["systemctl", "start", *UNITS])
     site.wait_guards()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from lab import wait
 from tests.lab.window.site_under_test import Site
 
 PICTURES = set("jpg jpeg png bmp gif webp mp4 mkv ts m4s h264 264 avi mov yuv raw pcap".split())  # noqa: SIM905
@@ -28,8 +27,7 @@ def test_feed_and_stream_server_write_nothing(site: Site) -> None:
     """Counted by the kernel while somebody watches; the same counter sees a file that is written (the control)."""
     site.open()
     with site.watching():
-        frame = site.parking_frame()
-        wait.until(lambda: site.parking_frame() > frame + 30, 10, "three seconds of pictures")
+        site.wait_frames(30)
         units = ("feed", "mediamtx", "console")
         assert {unit: written(site, unit) for unit in units} == dict.fromkeys(units, 0)
     control = site.gateway.run(["python3", "-c", _WRITE]).stdout
