@@ -1,5 +1,6 @@
 """The cgroup directory that holds one lab: what is in it belongs to the lab, and dies with it."""
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -60,15 +61,22 @@ class Cgroup:
                 raise LabError(f"{directory} does not say {wanted!r} within 5 s")
             time.sleep(0.005)
 
-    def squeeze(self, part: str, room: int | None) -> None:
-        """Leaves the part's processes `room` bytes beside what they have now, for every file that they read; None ends
-        that. Raises LabError where the kernel gives this cgroup no memory controller."""
-        directory = self.memory / part
-        for limit, without, own in (("memory.limit_in_bytes", "-1", "total_rss"), ("memory.high", "max", "anon")):
-            if (directory / limit).exists():
-                stat = dict(line.split() for line in (directory / "memory.stat").read_text().splitlines())
-                (directory / limit).write_text(without if room is None else str(int(stat[own]) + room))
-                return
+    def squeeze(self, part: str, room: int | None, deadline_s: float = 10) -> None:
+        """Leaves the part's processes `room` bytes beside what cannot be dropped of what they have now, for every file
+        that they read; None ends that. Raises LabError where the kernel gives this cgroup no memory controller, or
+        cannot make the room in time."""
+        directory, end = self.memory / part, time.monotonic() + deadline_s
+        for limit, without in (("memory.limit_in_bytes", "-1"), ("memory.high", "max")):
+            if not (directory / limit).exists():
+                continue
+            while True:
+                try:
+                    (directory / limit).write_text(without if room is None else str(_held(directory) + room))
+                    return
+                except OSError as error:  # EBUSY, v1 only: pages that wait to be written cannot be dropped yet
+                    if error.errno != errno.EBUSY or time.monotonic() > end:
+                        raise LabError(f"{directory / limit} could not be set: {error}") from error
+                    time.sleep(0.05)
         raise LabError(f"{directory} has no memory controller")
 
     def squeezes(self, part: str) -> int:
@@ -102,6 +110,16 @@ class Cgroup:
                 if time.monotonic() > end:
                     raise LabError(f"{self.path / part} could not be removed: {error}") from error
                 time.sleep(0.005)
+
+
+def _held(directory: Path) -> int:
+    """Bytes that no reclaim takes from the processes there: their own memory, memory files, and the kernel's for them.
+
+    Without the last, a limit was below what could ever be reached, and the kernel refused it on some machines."""
+    stat = {name: int(value) for name, value in map(str.split, (directory / "memory.stat").read_text().splitlines())}
+    if "total_rss" in stat:
+        return stat["total_rss"] + stat["total_shmem"] + int((directory / "memory.kmem.usage_in_bytes").read_text())
+    return stat["anon"] + stat["shmem"] + stat["kernel"]
 
 
 def _pids(directory: Path) -> list[int]:

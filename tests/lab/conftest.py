@@ -1,13 +1,15 @@
 """Labs for the tests. The machine must let us: root, and the tools that `lab up` installs."""
 
 import os
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from lab import Lab
 from lab.fleet import down
+from lab.paths import LabError
 from tests.lab.converged import converged, site
 
 __all__ = ["converged", "fresh_lab", "lab", "site"]
@@ -22,6 +24,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "/tests/lab/" in str(item.path):
             item.add_marker(pytest.mark.lab)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails shows what the gateway said meanwhile: a window that ended under it names its cause there."""
+    report = yield
+    shared = getattr(item, "funcargs", {}).get("converged")
+    if report.failed and isinstance(shared, Lab):
+        words = ["journalctl", "--no-pager", "-q", "-n", "40", "-o", "short-precise", "--since", "-2min", "-u"]
+        try:
+            said = shared.host("gw1").run([*words, "sightglass-*"], check=False).stdout
+        except (LabError, subprocess.TimeoutExpired) as no:
+            said = str(no)
+        report.sections.append(("what our units on gw1 said", said))
+    return report
 
 
 @pytest.fixture(scope="session")

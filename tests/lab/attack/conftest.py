@@ -16,8 +16,10 @@ def opened(converged: Lab) -> Iterator[Site]:
     site = Site(converged, converged.host("gw1"), converged.host("maintainer"))
     site.lane("idle")
     site.wait_guards()
-    site.open(minutes=10)
+    window = site.open(minutes=10)
     yield site
     site.close()
+    # A window that ended under a test made it fail for another reason than its own.
+    assert site.cause(window["id"]) == "closed", site.events(window["id"])
     site.wait_closed()
     site.verify()

@@ -133,7 +133,7 @@ def greedy(site: Site) -> Iterator[Site]:
             pass
     except LabError as no:
         pytest.skip(str(no))
-    site.gateway.run(["sh", "-c", f"head -c 256M /dev/urandom > {LARGE}"])
+    site.gateway.run(["sh", "-c", f"head -c 256M /dev/urandom > {LARGE} && sync {LARGE}"])
     reading = site.gateway.popen(["sh", "-c", f"while cat {LARGE} > /dev/null; do :; done"])
     try:
         with configured(site, _unburdened):
