@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import errno
 import os
 from collections.abc import Iterator
@@ -25,9 +26,10 @@ from sightglass.live import Parts
 from sightglass.observer import Observer
 from sightglass.refusal import Refusal
 from sightglass.store import Store
-from sightglass.window import Disable, Enable, Event, Machine, State
+from sightglass.window import Disable, Enable, Event, Gone, Machine, Purpose, State, Window
 from tests.unit.test_config import GOOD
 
+WINDOW = Window("w-1", "r-1", ("cam1",), Purpose.DEBUG, 30, frozenset(), "redacted", 0.0, 1e12, opened=1.0)
 WHO = {"user": "ann", "reason": "works on the road"}
 
 
@@ -79,6 +81,27 @@ def test_a_disable_that_cannot_be_kept_says_so_and_disables(agent: Agent) -> Non
     assert agent.machine.state is State.DISABLED
     assert take(agent, Disable()).disabled
     assert cast("dict[str, str]", agent.store.disabled())["user"] == "ann", "asked again, the mark is kept"
+
+
+@pytest.mark.requirement("P2")
+@pytest.mark.requirement("U5")
+def test_a_window_that_ends_on_a_full_disk_has_its_end_in_the_record_later(agent: Agent) -> None:
+    """Who disabled it, why it ended and that it closed: nothing of it may be lost, nor the mark be less than tried."""
+    agent.store.append("opening", WINDOW.id, {}, {"user": "bob"})
+    agent.machine = dataclasses.replace(agent.machine, state=State.OPEN, window=WINDOW)
+    with full_disk():
+        with pytest.raises(Refusal, match="only until this agent restarts"):
+            take(agent, Disable())
+        assert take(agent, Gone()).state is State.DISABLED
+    asyncio.run(agent.turn())
+    found = [(event["event"], event["window"], event["data"].get("cause")) for event in agent.store.events()][-4:]
+    assert found == [
+        ("opening", WINDOW.id, None),
+        ("cause", WINDOW.id, "disabled"),
+        ("disabled", WINDOW.id, "disabled"),
+        ("closed", WINDOW.id, "disabled"),
+    ]
+    assert agent.store.verify().ok
 
 
 @pytest.mark.requirement("N3")

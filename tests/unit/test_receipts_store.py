@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sightglass import receipts, store
-from sightglass.store import Store
+from sightglass.store import MOST_OWED, Store
 from tests.unit.receipts_parts import chain_of, fill, mounted
 
 pytestmark = pytest.mark.requirement("U5")
@@ -289,6 +289,52 @@ def test_an_agent_starts_on_a_full_disk_and_says_later_that_it_started(
     kept.append("refused", None, {}, None)
     assert events(tmp_path) == ["started", "torn", "started", "refused"]
     assert kept.verify().ok
+
+
+@pytest.mark.requirement("P2")
+def test_what_has_happened_is_owed_to_the_record_until_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its order, with its time and its person, before anything newer; the unwritable waits for nothing."""
+
+    def full(_fd: int, _text: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    kept = Store(tmp_path, "boot")
+    kept.append("opening", "w-1", {}, {"user": "ann"})
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "write", full)
+        for event in ("left", "cause", "closed"):
+            with pytest.raises(OSError, match="No space left"):
+                kept.owe(event, "w-1", {}, {"user": "bob"} if event == "left" else None)
+        with pytest.raises(OSError, match="No space left"):
+            kept.append("opening", "w-2", {}, {"user": "ann"})
+        kept.catch_up()
+        assert events(tmp_path) == ["started", "opening"]
+        full_until = datetime.now(UTC)
+    with pytest.raises(OSError, match="too long"):
+        kept.owe("refused", None, {"why": "x" * receipts.MOST_LINE}, None)
+    kept.catch_up()
+    assert events(tmp_path) == ["started", "opening", "left", "cause", "closed"], "the permission was never given"
+    assert all(datetime.fromisoformat(event["at"]) <= full_until for event in kept.events())
+    assert next(event["who"]["user"] for event in kept.events() if event["event"] == "left") == "bob"
+    assert kept.verify().ok
+
+
+def test_the_number_of_owed_events_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that stays full must not fill the memory."""
+
+    def full(_fd: int, _text: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    kept = Store(tmp_path, "boot")
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "write", full)
+        for _ in range(MOST_OWED + 5):
+            with pytest.raises(OSError, match="No space left"):
+                kept.owe("disabled", None, {}, None)
+    kept.catch_up()
+    assert events(tmp_path) == ["started", *["disabled"] * MOST_OWED]
 
 
 @pytest.mark.parametrize(

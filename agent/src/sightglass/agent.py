@@ -56,6 +56,8 @@ IDLE_S = 2.0
 """Without a window only the watchdog needs the loop; wishes wake it."""
 _ASKED = frozenset({"opening", "cause", "disabled", "enabled"})
 """Events that somebody asked for, and that carry who and why; a disabled window's cause and mark carry the same."""
+_PERMITS = frozenset({"opening", "opened", "joined", "enabled"})
+"""Events without which nothing may happen. Any other tells what has happened, and is owed where there is no room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ class Agent:
         """One turn of the loop."""
         self.changed.clear()
         self.beat()
+        self.store.catch_up()
         self.store.sweep()
         await self._take_inbox()
         # Once a turn: reading the socket tables is most of what a turn costs.
@@ -184,20 +187,37 @@ class Agent:
         if before.state is not self.machine.state:
             cause = f": {event.cause} {event.why}".rstrip() if isinstance(event, End) else ""
             log.info("window: %s -> %s%s", before.state.value, self.machine.state.value, cause)
-        try:
-            for effect in effects:
+        short: OSError | None = None
+        unkept: OSError | None = None
+        for effect in effects:
+            try:
                 await self._run(effect, before.window, personal)
-        except OSError as error:
-            # No record, no window; a cut never depends on a record, because it comes first.
-            log.warning("window: %s: %s", type(effect).__name__, error)
-            if self.machine.state in (State.OPENING, State.OPEN, State.SUSPENDED):
-                await self._take(End("no-room" if isinstance(effect, Record) else "not-ready", str(error)))
-            elif isinstance(event, Enable):
-                self.machine = before
-                raise Refusal("no-room", f"still disabled, because that cannot be recorded: {error}", 507) from error
-            elif isinstance(effect, KeepDisabled):
-                why = f"disabled, but only until this agent restarts: the mark cannot be written: {error}"
-                raise Refusal("not-kept", why, 507) from error
+            except OSError as error:
+                log.warning(
+                    "window: %s: %s", effect.event if isinstance(effect, Record) else type(effect).__name__, error
+                )
+                if isinstance(effect, Record) and effect.event not in _PERMITS:
+                    short = error
+                elif isinstance(effect, KeepDisabled) and effect.disabled:
+                    unkept = error
+                elif isinstance(event, Enable):
+                    self.machine = before
+                    raise Refusal(
+                        "no-room", f"still disabled, because that cannot be recorded: {error}", 507
+                    ) from error
+                else:
+                    await self._end_live("no-room" if isinstance(effect, Record) else "not-ready", error)
+                    return
+        if short is not None:
+            await self._end_live("no-room", short)
+        if unkept is not None:
+            why = f"disabled, but only until this agent restarts: the mark cannot be written: {unkept}"
+            raise Refusal("not-kept", why, 507) from unkept
+
+    async def _end_live(self, cause: str, error: OSError) -> None:
+        # No record, no window; a cut never depends on a record, because it comes first.
+        if self.machine.state in (State.OPENING, State.OPEN, State.SUSPENDED):
+            await self._take(End(cause, str(error)))
 
     async def _run(self, effect: Effect, before: Window | None, personal: dict[str, Any] | None) -> None:
         if isinstance(effect, Record):
@@ -225,7 +245,8 @@ class Agent:
             data["cut_ms"] = self.live.cut_ms
         if event == "opening" and window is not None:
             data |= {"request_id": window.request_id, "minutes": window.minutes}
-        self.store.append(event, window.id if window else None, data, personal)
+        write = self.store.append if event in _PERMITS else self.store.owe
+        write(event, window.id if window else None, data, personal)
         if event == "enabled":
             self.observer.floor = self.store.newest()
 

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,21 @@ from sightglass.witness import Witness, judge
 
 ROOM_BYTES = 1 << 20
 """Free space without which no window opens: a window's own receipts need a few kB."""
+MOST_OWED = 256
+"""Events that may wait for room. No window opens meanwhile: it is the last one's end, and what people ask for."""
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Owed:
+    """An event that happened at `at` and is not on disk yet."""
+
+    at: str
+    event: str
+    window: str | None
+    data: Mapping[str, Any]
+    personal: Mapping[str, Any] | None = None
 
 
 class Store:
@@ -54,8 +67,8 @@ class Store:
         self._due = self._rolled_back()
         if torn is not None:
             # A power cut in the middle of a write: it never had an effect. An event in its place says so.
-            self._due.append(("torn", asdict(torn)))
-        self._due.append(("started", {"witnessed": True}))
+            self._due.append(_Owed(_now(), "torn", None, asdict(torn)))
+        self._due.append(_Owed(_now(), "started", None, {"witnessed": True}))
         # A full disk opens no window; it must not keep people from asking an agent why.
         with contextlib.suppress(OSError):
             self._settle()
@@ -70,7 +83,29 @@ class Store:
     ) -> Head:
         """Write an event and see it on disk. Raises OSError, and then nothing was appended."""
         self._settle()
-        return self._append(event, window, data, personal)
+        return self._append(_Owed(_now(), event, window, data, personal))
+
+    def owe(self, event: str, window: str | None, data: Mapping[str, Any], personal: Mapping[str, Any] | None) -> None:
+        """The same for what has happened already, and stands in the record whatever comes. Raises OSError as well; then
+        it is written as soon as there is room, with the time of now, and before any later event."""
+        owed = _Owed(_now(), event, window, data, personal)
+        try:
+            self._settle()
+            self._append(owed)
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE:
+                if len(self._due) >= MOST_OWED:
+                    log.warning("receipts: %s of %s is lost: %d events wait for room", event, window, MOST_OWED)
+                else:
+                    self._due.append(owed)
+            raise
+
+    def catch_up(self) -> None:
+        """Write what is owed, where there is room again."""
+        if self._due:
+            with contextlib.suppress(OSError):
+                if self.room():
+                    self._settle()
 
     def room(self) -> bool:
         """Whether there is space for a window's receipts."""
@@ -153,19 +188,15 @@ class Store:
         if self._head.n == 0 and self._witness.read() is None:
             self._witness.write(self._head)
         while self._due:
-            event, data = self._due[0]
-            self._append(event, None, data, None)
+            self._append(self._due[0])
             del self._due[0]
 
-    def _append(
-        self, event: str, window: str | None, data: Mapping[str, Any], personal: Mapping[str, Any] | None
-    ) -> Head:
+    def _append(self, what: _Owed) -> Head:
         if not self._open:
             # All events of a window stand in one segment, so that a start finds it in the last ones.
             self._segments.rotate(self._head)
-        document = None if personal is None else self._personal.keep(personal)
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        written = receipts.event(self._head, at, self._boot, window, event, data, document)
+        document = None if what.personal is None else self._personal.keep(what.personal)
+        written = receipts.event(self._head, what.at, self._boot, what.window, what.event, what.data, document)
         try:
             self._segments.write(receipts.line(written))
         except OSError:
@@ -176,7 +207,7 @@ class Store:
             self._personal.settle(document)
         self._head = Head(written["n"], written["hash"])
         self._note(written)
-        self._remember(event)
+        self._remember(what.event)
         return self._head
 
     def _remember(self, event: str) -> None:
@@ -214,14 +245,19 @@ class Store:
             # From where the last sweep began: a power cut may have left documents that it was about to remove.
             self._swept, self._expired = min(data["from"], event["n"]), min(data["to"], event["n"])
 
-    def _rolled_back(self) -> list[tuple[str, dict[str, Any]]]:
+    def _rolled_back(self) -> list[_Owed]:
         known, found = self._witness.read(), self._head
         start = known.n - 1 if known and known.n else 0
         what = judge(known, found, events(self._segments.lines(start), start), witnessed=self._witnessed)
         if what is None:
             return []
         log.warning("receipts: %s: the chain ends at %s, and %s was written", what, found, known or "nobody knows what")
-        return [("rolled-back", {"what": what, "known": str(known) if known else None, "found": str(found)})]
+        data = {"what": what, "known": str(known) if known else None, "found": str(found)}
+        return [_Owed(_now(), "rolled-back", None, data)]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def verify(directory: Path, known: Sequence[Head] = ()) -> Report:

@@ -167,13 +167,22 @@ def test_no_room_for_a_record_ends_the_window(site: Site) -> None:
         site.gateway.run(["sh", "-c", f"cp -a /root/kept/. {state}/ && chown -R sightglass: {state}"])
         site.gateway.run(["systemctl", "start", "sightglass-agent"])
         site.wait_guards()
-        site.open()
+        window = site.open()["id"]
         assert len(site.watch(frames=3)) == 3, "the control: with room there is a picture"
         site.gateway.run(["sh", "-c", f"cat /dev/zero > {state}/full"], check=False)
         wait.until(lambda: not site.left(), 10, "closed")
         assert site.status()["last"]["cause"] == "no-room"
         assert (refused := site.ask_open()).returncode == 3
         assert "no room" in refused.stderr
+        assert [event["event"] for event in site.events(window)][-1] == "joined", "the control: there was no room"
+        site.gateway.run(["rm", f"{state}/full"])
+        wait.until(lambda: site.events(window)[-1]["event"] == "closed", 10, "the record of its end")
+        assert [event["event"] for event in site.events(window)][-3:] == ["left", "cause", "closed"]
+        assert site.cause(window) == "no-room"
+        site.verify()
+        site.wait_guards()
+        assert site.open()["state"] == "open", "with room there are windows again"
+        site.close()
     finally:
         site.gateway.run(["systemctl", "stop", "sightglass-agent"])
         site.gateway.run(["sh", "-c", f"umount {state}; rm -rf /root/kept; systemctl start sightglass-agent"])
