@@ -155,7 +155,8 @@ def net() -> Iterator[Net]:
     package = directory / "sightglass"
     source = ROOT / "agent/src/sightglass"
     shutil.copytree(source / "shutter", package / "shutter", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(source / "__init__.py", package)
+    for name in ("__init__.py", "netlink.py"):
+        shutil.copy(source / name, package)
     passwd = directory / "passwd"
     ours = "".join(f"{name}:x:{uid}:{uid}::/nonexistent:/usr/sbin/nologin\n" for name, uid in UIDS.items())
     passwd.write_text(Path("/etc/passwd").read_text() + ours)

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from ipaddress import ip_address
 
 import pytest
 
-from sightglass.viewers import MOST_VIEWERS, Needed, NodeRules, Peer, departure, entitled, refusal
+from sightglass.causes import DEPARTURES
+from sightglass.console.news import NewsError, parse_news
+from sightglass.viewers import (
+    MOST_GONE,
+    MOST_NODES,
+    MOST_VIEWERS,
+    Needed,
+    NodeRules,
+    Peer,
+    departure,
+    entitled,
+    refusal,
+    remembered,
+)
 
 PEER = Peer(
     node="n1",
@@ -76,10 +90,53 @@ def test_all_cameras_of_the_window_must_be_covered() -> None:
     assert refusal(PEER, Needed("north", ("cam1", "cam2")))
 
 
+def crowd(users: int, nodes: int) -> list[Peer]:
+    """So many entitled nodes of so many users, in the order of tailscaled's answer: none."""
+    return [
+        dataclasses.replace(PEER, node=f"n{node:02}-{user:02}", user=f"u{user:02}")
+        for node in range(nodes)
+        for user in range(users)
+    ]
+
+
 def test_the_number_of_viewers_is_bounded() -> None:
-    """A renewal has a bound, and so has the set that it renews."""
-    crowd = [dataclasses.replace(PEER, node=f"n{number}") for number in range(MOST_VIEWERS + 5)]
-    assert len(entitled(crowd, NEEDED)) == MOST_VIEWERS
+    """A renewal has a bound, and so has the set that it renews; and nobody fills it alone."""
+    assert len(entitled(crowd(MOST_VIEWERS + 5, 1), NEEDED)) == MOST_VIEWERS
+    assert len(entitled(crowd(1, MOST_NODES + 5), NEEDED)) == MOST_NODES
+
+
+@pytest.mark.requirement("P2")
+def test_nobody_loses_a_place_to_others() -> None:
+    """Whoever holds a lease keeps it while entitled: another's many devices were once a false reason for a cut."""
+    watching = dataclasses.replace(PEER, node="z", user="zoe")
+    others = crowd(MOST_VIEWERS, MOST_NODES)
+    assert "z" in {viewer.node for viewer in entitled([*others, watching], NEEDED, {"z"})}
+    assert "z" not in {viewer.node for viewer in entitled([*others, watching], NEEDED)}, "the control: it is too full"
+    assert entitled([dataclasses.replace(watching, values=())], NEEDED, {"z"}) == ()
+
+
+@pytest.mark.requirement("P2")
+def test_the_page_takes_whatever_the_agent_tells_it() -> None:
+    """As many viewers as there may be, and as many that were cut, by each of their causes: 33 that left ended a window.
+
+    Who is let in again is not among them.
+    """
+    viewers = [ip_address(f"fd7a:115c:a1e0::1:{number:x}") for number in range(2 * MOST_VIEWERS)]
+    left = {ip_address(f"fd7a:115c:a1e0::2:{number:x}"): "peer-gone" for number in range(2 * MOST_GONE)}
+    gone = remembered({**dict.fromkeys(viewers, "node-expired"), **left}, set(viewers))
+    assert len(gone) == MOST_GONE
+    assert list(gone)[-1] == list(left)[-1], "the newest ones"
+    for cause in DEPARTURES:
+        said = {
+            "seq": 1,
+            "state": "open",
+            "remaining_s": 1.0,
+            "viewers": [str(address) for address in viewers],
+            "gone": {str(address): cause for address in gone},
+        }
+        assert parse_news(json.dumps(said).encode()).gone == dict.fromkeys(gone, cause)
+    with pytest.raises(NewsError, match="gone"):
+        parse_news(json.dumps({**said, "gone": {str(address): cause for address in left}}).encode())
 
 
 @pytest.mark.requirement("A5")

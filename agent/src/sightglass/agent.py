@@ -54,6 +54,9 @@ TICK_S = 0.25
 CLOSING_TICK_S = 0.01
 IDLE_S = 2.0
 """Without a window only the watchdog needs the loop; wishes wake it."""
+STALL_S = 1.0
+"""A loop that has stood still for longer asks anew before it judges: what is old then is old because nobody asked. The
+record's disk may need seconds for a write; the leases and the shutter's clock go on meanwhile."""
 _ASKED = frozenset({"opening", "cause", "disabled", "enabled"})
 """Events that somebody asked for, and that carry who and why; a disabled window's cause and mark carry the same."""
 _PERMITS = frozenset({"opening", "opened", "joined", "enabled"})
@@ -78,6 +81,7 @@ class Agent:
     live: Live | None = None
     last: Window | None = None
     beat: Callable[[], None] = lambda: None
+    _judged: float = 0.0
     _inbox: asyncio.Queue[_Wish] = field(default_factory=lambda: asyncio.Queue(64))
     _turned: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -143,7 +147,7 @@ class Agent:
         self.store.catch_up()
         self.store.sweep()
         await self._take_inbox()
-        # Once a turn: reading the socket tables is most of what a turn costs.
+        await self._after_stall()
         verdicts = self._verdicts()
         for _ in range(4):
             event = demanded(self.machine, verdicts, clock.boottime()) or await self._observed()
@@ -152,6 +156,12 @@ class Agent:
         await self._renew(verdicts)
         async with self._turned:
             self._turned.notify_all()
+
+    async def _after_stall(self) -> None:
+        before, self._judged = self._judged, clock.boottime()
+        window = self.machine.window
+        if self.live is not None and window is not None and before + STALL_S < self._judged < window.deadline:
+            await asyncio.gather(self.observer.refresh(), self.observer.look())
 
     def _pause(self) -> float:
         if self.machine.state is State.CLOSING:
@@ -265,7 +275,7 @@ class Agent:
         """What the window's own processes and viewers have done since the last turn."""
         state, live = self.machine.state, self.live
         if state is State.CLOSING:
-            return Gone() if self._gone() else None
+            return Gone() if await self._gone() else None
         if live is None or state in (State.CLOSED, State.DISABLED):
             return None
         lost = await live.lost(state)
@@ -277,10 +287,10 @@ class Agent:
             self.machine, _ = step(self.machine, Watched(), clock.boottime())
         return live.moved() or live.blank_missing()
 
-    def _gone(self) -> bool:
+    async def _gone(self) -> bool:
         try:
-            left = self.observer.left_listening()
-        except (OSError, ValueError):
+            left = await self.observer.left_listening()
+        except OSError:
             return False
         return not left and not any(units.populated(unit) for unit in units.WINDOW_UNITS)
 
@@ -308,4 +318,4 @@ class Agent:
         vpn, live = self.observer.vpn(), self.live
         if vpn is None or live is None or not admits(self.machine):
             return ()
-        return entitled(vpn.peers, live.needed)
+        return entitled(vpn.peers, live.needed, live.holding)

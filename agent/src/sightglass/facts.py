@@ -14,7 +14,8 @@ from sightglass.viewers import Address, Peer
 class Vpn:
     """What tailscaled and the kernel say of this node's place in the VPN.
 
-    `present` are the addresses on the VPN interface; `contact_age_s` counts from the last sign of the control plane.
+    `present` are the addresses on the VPN interface; `contact_age_s` counts from the last sign of the control plane;
+    `unasked` is the number of persons' devices beyond those that tailscaled was asked about.
     """
 
     state: str
@@ -27,6 +28,7 @@ class Vpn:
     serves: tuple[str, ...]
     contact_age_s: float | None
     peers: tuple[Peer, ...]
+    unasked: int = 0
 
 
 @dataclass(frozen=True, slots=True, order=True)

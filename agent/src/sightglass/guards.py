@@ -71,7 +71,8 @@ def vpn(facts: Facts) -> Verdict:
         return failed("vpn", "not-vpn-only", "the gateway uses an exit node")
     if seen.ssh_server:
         return failed("vpn", "not-vpn-only", "tailscaled's own ssh server is on")
-    return passed("vpn", f"running on a TUN as {seen.own[0]}")
+    beside = f"; {seen.unasked} persons' devices more than can be asked about" if seen.unasked else ""
+    return passed("vpn", f"running on a TUN as {seen.own[0]}{beside}")
 
 
 def contact(facts: Facts) -> Verdict:

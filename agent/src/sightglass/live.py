@@ -22,7 +22,7 @@ from sightglass.config import Config
 from sightglass.facts import Listener
 from sightglass.joins import Joins, RecordFn
 from sightglass.observer import Observer, Subject
-from sightglass.viewers import Address, Needed, NodeRules, Peer, Viewer, departure
+from sightglass.viewers import Address, Needed, NodeRules, Peer, Viewer, departure, remembered
 from sightglass.window import End, Machine, State, Window
 
 SERVER_CONFIG = "mediamtx.yml"
@@ -132,6 +132,7 @@ class Live:
         parts.console.offer(self._console_job())
         self._watchers = (
             asyncio.create_task(parts.observer.poll(self._over), name="vpn"),
+            asyncio.create_task(parts.observer.watch_sockets(self._over), name="sockets"),
             asyncio.create_task(parts.observer.watch_broker(self._over), name="broker"),
         )
         try:
@@ -168,8 +169,8 @@ class Live:
         staying = {viewer.node for viewer in viewers}
         leaving = {viewer: departure(viewer.node, peers) for viewer in self._viewers if viewer.node not in staying}
         wanted, before = _addresses(viewers), _addresses(self._viewers)
-        self._gone |= {address: why for viewer, why in leaving.items() for address in viewer.addresses}
-        self._gone = {address: why for address, why in self._gone.items() if address not in wanted}
+        now_gone = {address: why for viewer, why in leaving.items() for address in viewer.addresses}
+        self._gone = remembered({**self._gone, **now_gone}, wanted)
         self._viewers = viewers
         await self.tell(FAREWELL_S if before - wanted else 0.0)
         # Never beyond the deadline: an agent that stands still then shows nothing after it. Whole seconds, 1 at least.
@@ -178,6 +179,11 @@ class Live:
         self._counted = clock.boottime()
         for viewer, why in leaving.items():
             self.joins.depart(viewer.node, why)
+
+    @property
+    def holding(self) -> frozenset[str]:
+        """The nodes that hold a lease."""
+        return frozenset(viewer.node for viewer in self._viewers)
 
     async def tell(self, wait_s: float) -> None:
         """Tell the pages how the window is, and who may watch; waits at most `wait_s` until they have it."""

@@ -1,4 +1,8 @@
-"""Gathers facts: asks tailscaled, reads the socket tables, remembers what the lane's publisher said."""
+"""Gathers facts: asks tailscaled and the kernel, remembers what the lane's publisher said.
+
+What takes its time is asked beside the loop, and counts from when it was asked: a look that others make slow makes the
+answer old, never a cut late.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from sightglass.adapters import clock, sockets
 from sightglass.adapters.load import LoadWatch
 from sightglass.adapters.mqtt import LaneListener
 from sightglass.adapters.pins import Pins
+from sightglass.adapters.sockets import Sockets
 from sightglass.adapters.tailnet import Tailnet, TailnetError
 from sightglass.config import Config
 from sightglass.facts import Clock, Exposure, Facts, Lane, Listener, Vpn
@@ -26,7 +31,9 @@ from sightglass.window import Purpose
 log = logging.getLogger(__name__)
 
 POLL_S = 0.25
-"""How often tailscaled is asked during a window: removed capabilities are seen at most this much later."""
+"""How often tailscaled and the sockets are asked during a window: what changes is seen at most this much later."""
+ASK_S = 1.0
+"""How long tailscaled may take for a whole answer."""
 BROKER_S = 1.0
 """How often the broker's answer is measured during a window."""
 ANSWER_S = 2.0
@@ -62,26 +69,55 @@ class Observer:
         self._config, self._tailnet, self._lanes, self._load, self._pins = config, tailnet, lanes, load, pins
         self._users, self._server_config, self._changed = users, server_config, changed
         self._vpn: tuple[float, Vpn] | None = None
-        self.connected: frozenset[tuple[int, Address]] = frozenset()
+        self._ports = frozenset(config.ports.reserved())
+        self._sockets: tuple[float, Sockets] | None = None
         self.floor: datetime | None = None
 
     async def renew(self) -> None:
         """Find out anew whatever may be known from before."""
         self._pins.forget()
-        await asyncio.gather(self.refresh(), self.ask_broker())
+        await asyncio.gather(self.refresh(), self.look(), self.ask_broker())
 
     async def refresh(self) -> None:
         """Ask tailscaled once. What it does not answer stays unknown; the reason is logged when it changes."""
+        asked = clock.boottime()
         try:
-            vpn = await self._tailnet.vpn(clock.boottime())
-        except (TailnetError, OSError, LookupError) as error:
+            async with asyncio.timeout(ASK_S):
+                vpn = await self._tailnet.vpn(asked)
+        except (TailnetError, OSError, LookupError, TimeoutError) as error:
             if self.vpn() is None:
                 return
-            log.warning("vpn: tailscaled does not answer: %s", error)
+            log.warning("vpn: tailscaled does not answer: %s", str(error) or f"not within {ASK_S:g} s")
             return
-        before, self._vpn = self.vpn(), (clock.boottime(), vpn)
+        if self._vpn is not None and self._vpn[0] > asked:
+            return  # an answer that was asked for later has come before
+        before, self._vpn = self.vpn(), (asked, vpn)
         if before is None or before.peers != vpn.peers or before.own != vpn.own:
             self._changed()
+
+    async def look(self) -> None:
+        """Ask the kernel once who listens, and who is connected."""
+        asked = clock.boottime()
+        try:
+            seen = await asyncio.to_thread(sockets.read, self._users, self._ports)
+        except OSError as error:
+            log.warning("exposure: the kernel does not tell who listens: %s", error)
+            self._sockets = None
+            self._changed()
+            return
+        before = self._sockets
+        if before is not None and before[0] > asked:
+            return
+        self._sockets = asked, seen
+        if before is None or before[1] != seen:
+            self._changed()
+
+    async def watch_sockets(self, over: asyncio.Event) -> None:
+        """Look until it is over."""
+        while not over.is_set():
+            await self.look()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), POLL_S)
 
     async def ask_broker(self) -> None:
         """Measure the broker's answer once."""
@@ -125,22 +161,23 @@ class Observer:
         """Whether the switch at the gateway is set."""
         return _there(Path(SWITCH))
 
-    def left_listening(self) -> frozenset[Listener]:
-        """Listeners of the window's own users. Raises OSError or ValueError when the tables cannot be read."""
-        return frozenset(found for found in sockets.read().listeners if found.uid in self._users)
+    async def left_listening(self) -> frozenset[Listener]:
+        """Listeners of the window's own users, by a look that begins now. Raises OSError when there is none."""
+        return (await asyncio.to_thread(sockets.read, self._users, ())).listeners
+
+    @property
+    def connected(self) -> frozenset[tuple[int, Address]]:
+        """Who is connected to a port of ours, by the last look: (our port, the other's address)."""
+        return frozenset() if self._sockets is None else self._sockets[1].connected
 
     def _exposure(self, subject: Subject) -> Exposure | None:
-        try:
-            seen = sockets.read()
-        except (OSError, ValueError) as error:
-            log.warning("exposure: the socket tables cannot be read: %s", error)
+        if self._sockets is None or clock.boottime() - self._sockets[0] > FRESH_S:
             return None
-        self.connected = seen.connected
         return Exposure(
-            listeners=seen.listeners,
+            listeners=self._sockets[1].listeners,
             allowed=subject.allowed,
             users=self._users,
-            ports=frozenset(self._config.ports.reserved()),
+            ports=self._ports,
             config_intact=subject.config_hash is None or _hash(self._server_config) == subject.config_hash,
             strange=self._pins.strange(),
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, TypeAlias
@@ -11,6 +12,10 @@ Address: TypeAlias = IPv4Address | IPv6Address
 
 MOST_VIEWERS = 32
 """A bound on leased peers: two addresses each, and the shutter takes 64."""
+MOST_NODES = 8
+"""Of one user: somebody with many devices must not take everybody's places."""
+MOST_GONE = 64
+"""Addresses of viewers that were cut, whose pages are told why; the newest ones."""
 REDACTED = "redacted"
 """The privacy level of a picture behind the mosaic; a capability value that names no level covers this one alone."""
 
@@ -82,14 +87,25 @@ def refusal(peer: Peer, needed: Needed) -> str | None:
     return None
 
 
-def entitled(peers: Iterable[Peer], needed: Needed) -> tuple[Viewer, ...]:
-    """The viewers among the peers, by user and node; at most MOST_VIEWERS, so that a renewal keeps its bound."""
-    may = [
-        Viewer(peer.node, peer.name, peer.user, peer.user_id, peer.addresses)
-        for peer in peers
-        if refusal(peer, needed) is None
-    ]
-    return tuple(sorted(may, key=lambda viewer: (viewer.user, viewer.node))[:MOST_VIEWERS])
+def entitled(peers: Iterable[Peer], needed: Needed, holding: Container[str] = ()) -> tuple[Viewer, ...]:
+    """The viewers among the peers: the nodes `holding` a lease first, then by user and node.
+
+    At most MOST_VIEWERS, so that a renewal keeps its bound, and MOST_NODES of one user. Nobody loses a place to others.
+    """
+    may = [peer for peer in peers if refusal(peer, needed) is None]
+    found: list[Viewer] = []
+    nodes: Counter[str] = Counter()
+    for peer in sorted(may, key=lambda peer: (peer.node not in holding, peer.user, peer.node)):
+        if len(found) < MOST_VIEWERS and nodes[peer.user] < MOST_NODES:
+            found.append(Viewer(peer.node, peer.name, peer.user, peer.user_id, peer.addresses))
+            nodes[peer.user] += 1
+    return tuple(found)
+
+
+def remembered(gone: Mapping[Address, str], wanted: Container[Address]) -> dict[Address, str]:
+    """Why viewers were cut, of those that were not let in again, as many as the page's server takes."""
+    away = [(address, why) for address, why in gone.items() if address not in wanted]
+    return dict(away[-MOST_GONE:])
 
 
 def departure(node: str, peers: Iterable[Peer]) -> str:

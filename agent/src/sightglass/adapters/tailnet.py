@@ -21,6 +21,7 @@ from sightglass.viewers import Address, Peer
 
 DEADLINE_S = 1.5
 MOST_PEERS = 128
+_AT_ONCE = 16
 _SIOCGIFADDR = 0x8915
 
 
@@ -42,6 +43,7 @@ class Tailnet:
             trust_env=False,
         )
         self._contact: float | None = None
+        self._capable: frozenset[str] = frozenset()
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -85,6 +87,7 @@ class Tailnet:
         own = tuple(ip_address(text) for text in status.get("TailscaleIPs") or ())
         if (status.get("Self") or {}).get("Online"):
             self._contact = now
+        peers, unasked = await self._peers(status)
         return Vpn(
             state=str(status["BackendState"]),
             tun=bool(status.get("TUN")),
@@ -95,21 +98,30 @@ class Tailnet:
             ssh_server=bool(prefs.get("RunSSH")),
             serves=_serves(serve),
             contact_age_s=None if self._contact is None else now - self._contact,
-            peers=await self._peers(status),
+            peers=peers,
+            unasked=unasked,
         )
 
-    async def _peers(self, status: Any) -> tuple[Peer, ...]:
+    async def _peers(self, status: Any) -> tuple[tuple[Peer, ...], int]:
         # A tagged peer names no person and is never a viewer: not worth a question.
         persons = [
             peer for peer in (status.get("Peer") or {}).values() if not peer.get("Tags") and peer.get("TailscaleIPs")
         ]
-        found = []
-        for person in persons[:MOST_PEERS]:
-            try:
-                found.append(self._peer(await self._get(f"whois?addr={person['TailscaleIPs'][0]}")))
-            except LookupError:
-                continue  # gone between the two questions
-        return tuple(found)
+        # Who could watch a moment ago comes first: a device that is new must not make it unknown.
+        persons.sort(key=lambda peer: peer.get("ID") not in self._capable)
+        few = asyncio.Semaphore(_AT_ONCE)
+
+        async def ask(person: Any) -> Peer | None:
+            async with few:
+                try:
+                    return self._peer(await self._get(f"whois?addr={person['TailscaleIPs'][0]}"))
+                except LookupError:
+                    return None  # gone between the two questions
+
+        asked = await asyncio.gather(*map(ask, persons[:MOST_PEERS]))
+        found = tuple(peer for peer in asked if peer is not None)
+        self._capable = frozenset(peer.node for peer in found if peer.values)
+        return found, max(0, len(persons) - MOST_PEERS)
 
     def _peer(self, who: Any) -> Peer:
         node, profile = who["Node"], who["UserProfile"]

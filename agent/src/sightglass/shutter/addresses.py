@@ -6,7 +6,7 @@ import ipaddress
 import socket
 import struct
 
-from sightglass.shutter import netlink
+from sightglass import netlink
 from sightglass.shutter.verbs import Address
 
 _GETADDR = 22

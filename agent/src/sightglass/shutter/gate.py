@@ -11,7 +11,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sightglass.shutter import addresses, netlink, sockdestroy
+from sightglass import netlink
+from sightglass.shutter import addresses, sockdestroy
 from sightglass.shutter.nft import Nft, NftError
 from sightglass.shutter.verbs import Address, Renew
 

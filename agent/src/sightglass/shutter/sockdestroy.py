@@ -11,7 +11,7 @@ import socket
 import struct
 from collections.abc import Collection
 
-from sightglass.shutter import netlink
+from sightglass import netlink
 from sightglass.shutter.verbs import Address
 
 _BY_FAMILY, _DESTROY = 20, 21

@@ -1,4 +1,4 @@
-"""The few bytes of netlink that the shutter speaks itself: send one request, read a dump. No policy."""
+"""The few bytes of netlink that we speak ourselves: send one request, read a dump. No policy."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def ask(link: socket.socket, kind: int, flags: int, payload: bytes) -> Iterator[
     """Send one request and yield the bodies of its answers. Raises NetlinkError with the kernel's errno."""
     link.send(_HEADER.pack(_HEADER.size + len(payload), kind, flags | REQUEST, 1, 0) + payload)
     while True:
-        data = link.recv(1 << 16)
-        while data:
-            length, answer, _, _, _ = _HEADER.unpack_from(data)
-            body, data = data[_HEADER.size : length], data[(length + 3) & ~3 :]
+        data, at = link.recv(1 << 16), 0
+        while at < len(data):
+            length, answer, _, _, _ = _HEADER.unpack_from(data, at)
+            body, at = data[at + _HEADER.size : at + length], at + ((length + 3) & ~3)
             if answer == _DONE:
                 return
             if answer == _ERROR:

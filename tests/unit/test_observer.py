@@ -1,0 +1,126 @@
+"""How old the agent's knowledge is: counted from the question, whatever the answer takes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sightglass.adapters import clock, sockets
+from sightglass.adapters.load import LoadWatch
+from sightglass.adapters.mqtt import LaneListener
+from sightglass.adapters.pins import Pins
+from sightglass.adapters.tailnet import MOST_PEERS, Tailnet
+from sightglass.config import Config
+from sightglass.facts import Listener
+from sightglass.observer import FRESH_S, Observer
+from tests.unit.test_config import GOOD
+from tests.unit.test_fuzz import STATUS, WHO
+
+
+class Slow(httpx.AsyncBaseTransport):
+    """A fake of tailscaled's local API that takes `seconds` for each peer; `peers` are its StableIDs."""
+
+    def __init__(self, peers: list[str], seconds: float) -> None:
+        self.peers, self.seconds, self.asked = peers, seconds, 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """One answer."""
+        name = request.url.path.rpartition("/")[2]
+        answer: Any = {}
+        if name == "status":
+            answer = {**STATUS, "Peer": {f"key:{peer}": self._peer(peer) for peer in self.peers}}
+        elif name == "whois":
+            self.asked += 1
+            await asyncio.sleep(self.seconds)
+            address = request.url.params["addr"]
+            peer = next(each for each in self.peers if self._peer(each)["TailscaleIPs"] == [address])
+            node: dict[str, Any] = dict(WHO["Node"])  # type: ignore[call-overload]
+            answer = {**WHO, "Node": {**node, "StableID": peer}, "CapMap": {"example/cap": [{"sites": ["*"]}]}}
+        return httpx.Response(200, content=json.dumps(answer))
+
+    def _peer(self, peer: str) -> dict[str, Any]:
+        number = int(peer.removeprefix("n"))
+        return {"ID": peer, "TailscaleIPs": [f"100.64.{number // 200}.{number % 200 + 2}"]}
+
+
+def made(api: Slow, tmp_path: Path, now: Callable[[], float] = clock.boottime) -> tuple[Observer, Tailnet]:
+    """An observer that asks this fake."""
+    config = Config.model_validate(GOOD)
+    tailnet = Tailnet("/nowhere", "lo", "example/cap")
+    tailnet._http = httpx.AsyncClient(transport=api, base_url="http://local-tailscaled.sock/localapi/v0/")
+    lanes = LaneListener("127.0.0.1", 1, {}, now, lambda: None, lambda _lane, _fps: None)
+    users = frozenset({99_999})
+    place = tmp_path / "mediamtx.yml"
+    found = Observer(config, tailnet, lanes, LoadWatch(config, now), Pins(tmp_path), users, place, lambda: None)
+    return found, tailnet
+
+
+@pytest.mark.requirement("A5")
+def test_an_answer_counts_from_its_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """tailscaled took half a second for it: that much it is older than its arrival."""
+    found, _ = made(Slow(["n1"], 0.5), tmp_path)
+    asyncio.run(found.refresh())
+    assert found.vpn() is not None, "the control: it is known at first"
+    now = clock.boottime()
+    monkeypatch.setattr(clock, "boottime", lambda: now + FRESH_S - 0.3)
+    assert found.vpn() is None
+
+
+@pytest.mark.requirement("A5")
+def test_an_answer_that_takes_too_long_is_none(tmp_path: Path) -> None:
+    """Each peer within its own deadline, and all together without end: who may watch was not known for minutes."""
+    api = Slow([f"n{number}" for number in range(100)], 0.4)
+    found, _ = made(api, tmp_path)
+    began = clock.boottime()
+    asyncio.run(found.refresh())
+    assert found.vpn() is None
+    assert clock.boottime() - began < FRESH_S
+    api.seconds = 0.0
+    asyncio.run(found.refresh())
+    assert len(found.vpn().peers) == 100  # type: ignore[union-attr]
+
+
+@pytest.mark.requirement("P2")
+def test_who_could_watch_is_asked_about_first(tmp_path: Path) -> None:
+    """Devices that come later do not make a viewer unknown, and that some are left out is said."""
+    api = Slow(["n500"], 0.0)
+    found, tailnet = made(api, tmp_path)
+    asyncio.run(found.refresh())
+    api.peers, api.asked = [*(f"n{number}" for number in range(MOST_PEERS + 5)), "n500"], 0
+    vpn = asyncio.run(tailnet.vpn(1.0))
+    assert "n500" in {peer.node for peer in vpn.peers}
+    assert (api.asked, vpn.unasked) == (MOST_PEERS, 6)
+
+
+@pytest.mark.requirement("A1")
+def test_the_kernel_tells_who_listens_and_who_is_connected() -> None:
+    """Ours by user on any port, and anybody on our ports; both families, TCP and UDP. Others are nobody's business."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as four,
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as six,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+    ):
+        datagrams.bind(("127.0.0.1", 0))
+        port = four.getsockname()[1]
+        own = os.getuid()
+        wanted = {
+            Listener("tcp", "127.0.0.1", port, own),
+            Listener("tcp", "::1", six.getsockname()[1], own),
+            Listener("udp", "127.0.0.1", datagrams.getsockname()[1], own),
+        }
+        assert wanted <= sockets.read({own}, ()).listeners
+        assert not wanted & sockets.read({own + 12_345}, ()).listeners
+        assert sockets.read((), {port}).listeners == {Listener("tcp", "127.0.0.1", port, own)}
+        assert sockets.read((), {port}).connected == frozenset()
+        with socket.create_connection(("127.0.0.1", port)) as caller, four.accept()[0]:
+            assert {place for place, _ in sockets.read((), {port}).connected} == {port}
+            assert sockets.read((), ()).connected == frozenset()
+            assert str(next(iter(sockets.read((), {port}).connected))[1]) == caller.getsockname()[0]
