@@ -7,7 +7,7 @@ import json
 from lab.host import Host
 
 PORTS = (8550, 8554, 8800, 8889, 8189)
-_SETS = ("lease4", "lease6", "own4", "own6", "open")
+SETS = ("lease4", "lease6", "own4", "own6", "open")
 
 
 class Unbelievable(Exception):  # noqa: N818 - a control that fails, not a fault of this program
@@ -27,10 +27,10 @@ def left(gateway: Host) -> list[str]:
         raise Unbelievable("ss does not show the site's ssh")
     table = json.loads(gateway.run(["nft", "-j", "list", "table", "inet", "sightglass"]).stdout)["nftables"]
     sets = {row["set"]["name"]: row["set"].get("elem", []) for row in table if "set" in row}
-    if not sets.keys() >= set(_SETS):
+    if not sets.keys() >= set(SETS):
         raise Unbelievable("nft does not show the sets of our table")
     return [
         *(line for line in processes if line.startswith("sightglass-")),
         *(line for line in listeners if any(f":{port} " in line for port in PORTS)),
-        *(f"{name}: {sets[name]}" for name in _SETS if sets[name]),
+        *(f"{name}: {sets[name]}" for name in SETS if sets[name]),
     ]

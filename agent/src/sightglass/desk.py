@@ -19,7 +19,7 @@ from sightglass.api.port import Caller, Chain, GuardView, OpenRequest, StatusVie
 from sightglass.observer import Subject
 from sightglass.receipts import Head
 from sightglass.refusal import Refusal
-from sightglass.window import Disable, Enable, End, Open, Purpose, State, Window
+from sightglass.window import Disable, Enable, End, Open, Purpose, State, Window, misplaced
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +96,10 @@ class Desk:
             raise Refusal("over-ceiling", f"minutes: at most {ceiling} at this site, not {minutes}", 422)
         if agent.machine.state is State.CLOSED and not agent.store.room():
             raise Refusal("no-room", "there is no room on the disk for a receipt", 507)
+        # Before the look around: what the last window still has open would be the reason otherwise, and it is none.
+        refused = misplaced(agent.machine.state, Open)
+        if refused is not None:
+            raise refused
         await agent.observer.renew()
         purpose, now = Purpose(request.purpose), clock.boottime()
         window = Window(

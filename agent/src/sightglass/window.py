@@ -339,18 +339,23 @@ _REFUSALS: Mapping[tuple[State, type[Event]], tuple[str, str]] = MappingProxyTyp
 )
 
 
+def misplaced(state: State, event: type[Event]) -> Refusal | None:
+    """Why this event has no place in this state, or None."""
+    if event in TABLE[state]:
+        return None
+    name = f"{event.__name__} has no place in {state.value}"
+    return Refusal(*_REFUSALS.get((state, event), ("out-of-place", name)), 409)
+
+
 def step(machine: Machine, event: Event, now: float) -> Step:
     """The next machine and what has to be done for it, in order.
 
     Raises Refusal with the rule's name when the event has no place in this state; then nothing has changed.
     """
-    transition = TABLE[machine.state].get(type(event))
-    if transition is None:
-        code, why = _REFUSALS.get(
-            (machine.state, type(event)),
-            ("out-of-place", f"{type(event).__name__} has no place in {machine.state.value}"),
-        )
-        raise Refusal(code, why, 409)
+    refused = misplaced(machine.state, type(event))
+    if refused is not None:
+        raise refused
+    transition = TABLE[machine.state][type(event)]
     return transition(machine, event, now)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -225,35 +227,70 @@ def _runs(site: Site, unit: str) -> bool:
 
 
 _HOLD = """
-import socket, sys
+import errno, socket, sys
 listener = socket.socket()
 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 listener.bind((sys.argv[1], int(sys.argv[2])))
 if sys.argv[3] == "listen":
     listener.listen()
 print("ready", flush=True)
+sys.stdin.readline()
+try:
+    listener.listen()
+    print("listens", flush=True)
+except OSError as error:
+    print(errno.errorcode[error.errno], flush=True)
 sys.stdin.read()
 """
 
 
-@pytest.mark.requirement("A1")
-@pytest.mark.requirement("F3")
-@pytest.mark.parametrize(("port", "how"), [(8800, "listen"), (8554, "listen"), (8800, "bind")])
-def test_who_takes_a_port_first_gets_no_picture(site: Site, port: int, how: str) -> None:
-    """A local user sits where the join check or the picture will be: no window opens beside a listener, and the refusal
-    is one sentence; without it (the control) one opens."""
+@contextmanager
+def held(site: Site, port: int, how: str) -> Iterator[subprocess.Popen[str]]:
+    """A local user has the port of the join check (8800) or of the picture before us: listening, or only bound."""
     address = "127.0.0.1" if port == 8800 else str(site.gateway.vpn4)
     words = ["python3", "-c", _HOLD, address, str(port), how]
     holder = site.gateway.popen(words, user="nobody", stdin=-1, stdout=-1, text=True)
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline().strip() == "ready"
-        asked = site.ask_open()
-        assert how == "bind" or asked.returncode == 3
-        assert asked.stderr.count("\n") == (asked.returncode != 0)
-        assert asked.returncode == 0 or f":{port}" in asked.stderr.partition("refused (")[2], asked.stderr
+        yield holder
     finally:
         holder.kill()
         holder.communicate(timeout=5)
-    site.sightglass("close")
+
+
+@pytest.mark.requirement("A1")
+@pytest.mark.requirement("F3")
+@pytest.mark.parametrize("port", [8800, 8554])
+def test_who_listens_on_a_port_first_gets_no_window(site: Site, port: int) -> None:
+    """The refusal is one sentence that names the port; without the listener (the control) one opens."""
+    with held(site, port, "listen"):
+        asked = site.ask_open()
+        assert asked.returncode == 3
+        assert asked.stderr.count("\n") == 1
+        assert f":{port}" in asked.stderr.partition("refused (")[2], asked.stderr
     next_one(site)
+
+
+@pytest.mark.requirement("A1")
+@pytest.mark.requirement("F3")
+def test_who_only_binds_the_join_checks_port_takes_nothing(site: Site) -> None:
+    """The window opens, the place is not theirs to listen on while it lives, and viewers are let in by ours."""
+    with held(site, 8800, "bind") as holder:
+        site.open()
+        answer = _listens(holder)
+        assert answer == "EADDRINUSE"
+        assert len(site.watch(frames=5)) == 5
+        site.close()
+        site.wait_closed()
+    with held(site, 8800, "bind") as holder:
+        assert _listens(holder) == "listens", "the control: without a window it is free"
+    next_one(site)
+
+
+def _listens(holder: subprocess.Popen[str]) -> str:
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    holder.stdin.write("\n")
+    holder.stdin.flush()
+    return holder.stdout.readline().strip()
