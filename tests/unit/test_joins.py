@@ -13,14 +13,15 @@ import pytest
 
 from sightglass.adapters.hook import Hook
 from sightglass.adapters.tailnet import Tailnet
-from sightglass.joins import MOST_VISITS, Joins
-from sightglass.viewers import Address, Needed, Peer
+from sightglass.joins import MOST_VISITS, UNSEEN_BYTES, Joins
+from sightglass.viewers import Address, Needed, Peer, Viewer
 from sightglass.window import Limits, Machine, Purpose, State, Window
 from tests.unit.feed_parts import free_port
 
 OWN = IPv4Address("100.64.0.1")
 ANN, BOB = IPv4Address("100.64.0.2"), IPv4Address("100.64.0.3")
 PATH = "/a-secret-path"
+VIEWER = Viewer("n-ann", "ann", "ann", 1, (ANN,))
 WINDOW = Window("w-1", "r-1", ("cam1",), Purpose.DEBUG, 30, frozenset(), "redacted", 0.0, 1800.0, opened=1.0)
 OPEN = Machine(Limits(15, 600, 120, 2), State.OPEN, WINDOW)
 READ: dict[str, Any] = {
@@ -62,10 +63,14 @@ class Asked:
         self.records: list[tuple[str, dict[str, Any], str | None]] = []
         self.key_frames: list[str] = []
         self.sent: dict[Address, int] = {ANN: 1000}
+        self.there: set[tuple[str, Address]] = {(by, address) for by in ("player", "page") for address in (ANN, BOB)}
         self.joins = Joins(
             Needed("site", ("cam1",)), (OWN,), "feed-secret", "console-secret", cast("Tailnet", self.tailnet),
-            lambda: self.machine, self._record, self.key_frames.append, lambda: self.sent,
+            lambda: self.machine, self._record, self.key_frames.append, lambda: self.sent, self._connected,
         )  # fmt: skip
+
+    async def _connected(self, by: str, viewer: Address) -> bool:
+        return (by, viewer) in self.there
 
     def _record(self, event: str, data: dict[str, Any], personal: dict[str, Any] | None) -> None:
         if self.full:
@@ -214,7 +219,7 @@ def test_each_visit_has_its_own_bytes_however_short(asked: Asked) -> None:
     asked.sent[ANN] = 6_000
     asked.ask(READ)
     asked.sent[ANN] = 9_000
-    asked.joins.end("closed")
+    asked.joins.end("closed", ())
     left = [data for event, data, _ in asked.records if event == "left"]
     assert left == [{"bytes": 3_000}, {"cut": True, "why": "closed", "bytes": 5_000}]
 
@@ -223,11 +228,43 @@ def test_each_visit_has_its_own_bytes_however_short(asked: Asked) -> None:
 @pytest.mark.requirement("A5")
 def test_a_viewer_that_is_cut_is_on_the_record_with_the_cause(asked: Asked) -> None:
     """Who does not watch leaves no such line."""
-    asked.joins.depart("n-ann", "peer-gone")
+    asked.joins.depart(VIEWER, "peer-gone")
     assert asked.records == []
     asked.ask(READ)
-    asked.joins.depart("n-ann", "capability-gone")
+    asked.joins.depart(VIEWER, "capability-gone")
     assert asked.records[-1] == ("left", {"cut": True, "why": "capability-gone", "bytes": 0}, "ann")
+
+
+@pytest.mark.requirement("P2")
+@pytest.mark.requirement("A5")
+@pytest.mark.parametrize(("body", "by"), [(READ, "player"), (PAGE, "page")], ids=["player", "page"])
+def test_nobody_is_put_on_the_record_who_is_not_connected(asked: Asked, body: dict[str, Any], by: str) -> None:
+    """A stream server that was taken over asks for a viewer who is not there; a moment later (the control) they are."""
+    asked.there.remove((by, ANN))
+    assert asked.ask(body) == [403]
+    assert asked.records == []
+    asked.there.add((by, ANN))
+    assert asked.ask(body) == [204]
+    assert asked.records == [("joined", {"by": by}, "ann")]
+
+
+@pytest.mark.requirement("P2")
+@pytest.mark.requirement("A5")
+@pytest.mark.parametrize("how", ["end", "depart"])
+def test_a_picture_without_a_join_is_on_the_record(asked: Asked, how: str) -> None:
+    """The kernel has counted it, whatever the stream server does not tell; a page that was only looked at is none."""
+
+    def over() -> None:
+        asked.joins.end("closed", (VIEWER,)) if how == "end" else asked.joins.depart(VIEWER, "peer-gone")
+
+    asked.sent[ANN] = UNSEEN_BYTES - 1
+    over()
+    assert asked.records == []
+    asked.sent[ANN] = UNSEEN_BYTES
+    over()
+    assert asked.records == [("left", {"joined": False, "bytes": UNSEEN_BYTES}, "ann")]
+    over()
+    assert len(asked.records) == 1, "once"
 
 
 @pytest.mark.requirement("U5")
@@ -235,7 +272,7 @@ def test_a_node_that_comes_and_goes_for_ever_is_refused(asked: Asked) -> None:
     """The control: the visits before it are let in, each on the record."""
     for visit in range(MOST_VISITS):
         assert asked.ask(READ) == [204], visit
-        asked.joins.depart("n-ann", "capability-gone")
+        asked.joins.depart(VIEWER, "capability-gone")
     assert asked.ask(READ) == [403]
     assert asked.records[-1][0] == "refused"
     assert len(asked.records) == 2 * MOST_VISITS + 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from typing import Any
@@ -14,7 +14,7 @@ from sightglass.adapters import clock
 from sightglass.adapters.hook import Ask
 from sightglass.adapters.tailnet import Tailnet, TailnetError
 from sightglass.observer import POLL_S
-from sightglass.viewers import Address, Needed, Peer, refusal
+from sightglass.viewers import Address, Needed, Peer, Viewer, refusal
 from sightglass.window import Machine, admits
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,8 @@ MOST_VISITS = 200
 """Of one node in one window; a client that comes and goes in a loop must not fill the disk."""
 MOST_REFUSALS = 50
 """Refusals recorded in one window; one line a node and reason, so that a client that retries fills no disk."""
+UNSEEN_BYTES = 200_000
+"""To one who never joined: the page and refused questions take less, a picture more. Beyond it the record says so."""
 _MOST_KNOWN = 50
 """Answers of tailscaled that are remembered for POLL_S."""
 
@@ -52,6 +54,7 @@ class Node:
 class Joins:
     """The joins of one window. The secrets are those of feed and console, new for each window.
 
+    `connected` is the kernel's word on whether a viewer is connected to the player's or to the page's port now.
     `unwritten` says why a record could not be written, once that has happened: no room, no window.
     """
 
@@ -64,6 +67,7 @@ class Joins:
     record: RecordFn
     key_frame: Callable[[str], None]
     sent: Callable[[], Mapping[Address, int]]
+    connected: Callable[[str, Address], Awaitable[bool]]
     watching: dict[str, Visit] = field(default_factory=dict)
     unwritten: str | None = None
     refused: set[tuple[str, str]] = field(default_factory=set)
@@ -80,14 +84,21 @@ class Joins:
             return False
         try:
             viewer = self._viewer(ask)
-            peer = None if viewer is None else await self._peer(viewer)
+            if viewer is None:
+                return False
+            peer = await self._peer(viewer)
+            there = await self.connected(_WAYS[ask.protocol], viewer)
         except (TailnetError, ValueError) as error:
             log.warning("join: refused, the viewer is unknown: %s", error)
             return False
         if peer is None:
             return False
+        if not there:
+            # A stream server or a console that somebody has taken over must not put people on the record.
+            log.warning("join: refused, nobody is connected from %s", viewer)
+            return False
         why = refusal(peer, self.needed)
-        # Asked again after the wait for tailscaled: a window that has ended meanwhile lets nobody in.
+        # Asked again after the waits: a window that has ended meanwhile lets nobody in.
         if why is None and not admits(self.machine()):
             why = "the window has ended"
         if why is None and self._nodes.get(peer.node, Node()).visits >= MOST_VISITS and peer.node not in self.watching:
@@ -130,15 +141,27 @@ class Joins:
                 self._leave(node, {})
         return any(visit.away is None for visit in self.watching.values())
 
-    def depart(self, node: str, why: str) -> None:
-        """A viewer of this node was cut: it may not watch any more."""
-        if node in self.watching:
-            self._leave(node, {"cut": True, "why": why})
+    def depart(self, viewer: Viewer, why: str) -> None:
+        """This viewer was cut: it may not watch any more."""
+        if viewer.node in self.watching:
+            self._leave(viewer.node, {"cut": True, "why": why})
+        else:
+            self._unseen(viewer)
 
-    def end(self, why: str) -> None:
-        """The window is over: whoever still watched has left."""
+    def end(self, why: str, viewers: Iterable[Viewer]) -> None:
+        """The window is over: whoever still watched has left. `viewers` are those who hold a lease."""
         for node in list(self.watching):
             self._leave(node, {"cut": True, "why": why})
+        for viewer in viewers:
+            self._unseen(viewer)
+
+    def _unseen(self, viewer: Viewer) -> None:
+        # The kernel's count needs no word of the stream server, which alone tells of joins.
+        node = self._nodes.get(viewer.node, Node())
+        unseen = self._total(viewer) - node.sent
+        if unseen >= UNSEEN_BYTES:
+            self._write("left", {"joined": False, "bytes": unseen}, viewer)
+            self._nodes[viewer.node] = Node(node.visits, node.sent + unseen)
 
     def _viewer(self, ask: Ask) -> Address | None:
         """Whose picture it will be: a player's own address, or the one that the console says. None: nobody's."""
@@ -168,11 +191,11 @@ class Joins:
         self._write("left", {**data, "bytes": total - node.sent}, peer)
         node.sent = total
 
-    def _total(self, peer: Peer) -> int:
+    def _total(self, peer: Peer | Viewer) -> int:
         sent = self.sent()
         return sum(sent.get(address, 0) for address in peer.addresses)
 
-    def _write(self, event: str, data: dict[str, Any], peer: Peer) -> bool:
+    def _write(self, event: str, data: dict[str, Any], peer: Peer | Viewer) -> bool:
         try:
             self.record(event, data, _person(peer))
         except OSError as error:
@@ -199,5 +222,5 @@ def _address(text: str) -> Address:
     return address
 
 
-def _person(peer: Peer) -> dict[str, Any]:
+def _person(peer: Peer | Viewer) -> dict[str, Any]:
     return {"user": peer.user, "user_id": peer.user_id, "node": peer.node, "name": peer.name}

@@ -108,6 +108,7 @@ class Live:
             record,
             parts.feed.order_keyframe,
             self._sent,
+            self._connected,
         )
         self._hook = Hook(self._path, self.joins.decide)
         self._began = clock.boottime()
@@ -155,7 +156,7 @@ class Live:
         await self._hook.stop()
         self._over.set()
         window = self._machine().window or self._window
-        self.joins.end(window.cause or "closed")
+        self.joins.end(window.cause or "closed", self._viewers)
         with contextlib.suppress(OSError):
             self._parts.server_config.unlink()
 
@@ -178,7 +179,7 @@ class Live:
         await self._shutter.renew(self.own, sorted(wanted, key=str), max(1, min(self._parts.config.lease_s, left)))
         self._counted = clock.boottime()
         for viewer, why in leaving.items():
-            self.joins.depart(viewer.node, why)
+            self.joins.depart(viewer, why)
 
     @property
     def holding(self) -> frozenset[str]:
@@ -276,6 +277,13 @@ class Live:
 
     def _sent(self) -> Mapping[Address, int]:
         return {} if self._shutter is None else self._shutter.sent
+
+    async def _connected(self, by: str, viewer: Address) -> bool:
+        ports, observer = self._parts.config.ports, self._parts.observer
+        place = (ports.rtsp if by == "player" else ports.console, viewer)
+        if place not in observer.connected:
+            await observer.look()
+        return place in observer.connected
 
     def _shutter_lost(self) -> None:
         self._lost = self._lost or "shutter-lost"
