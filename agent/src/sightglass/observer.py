@@ -69,6 +69,7 @@ class Observer:
         self._config, self._tailnet, self._lanes, self._load, self._pins = config, tailnet, lanes, load, pins
         self._users, self._server_config, self._changed = users, server_config, changed
         self._vpn: tuple[float, Vpn] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._ports = frozenset(config.ports.reserved())
         self._sockets: tuple[float, Sockets] | None = None
         self.floor: datetime | None = None
@@ -79,18 +80,29 @@ class Observer:
         await asyncio.gather(self.refresh(), self.look(), self.ask_broker())
 
     async def refresh(self) -> None:
-        """Ask tailscaled once. What it does not answer stays unknown; the reason is logged when it changes."""
-        asked = clock.boottime()
+        """Ask tailscaled once, after the answer that is still awaited; give up waiting after ASK_S each.
+
+        A question is never cancelled: a read that is cancelled while its answer arrives makes the library underneath
+        complain of an invalid state (seen once in some twenty windows). A late answer counts from its question.
+        """
+        asking = self._asking
+        if asking is not None and not asking.done():
+            await asyncio.wait({asking}, timeout=ASK_S)
+        if asking is None or asking.done():
+            self._asking = asking = asyncio.create_task(self._ask(clock.boottime()), name="ask-tailscaled")
+            await asyncio.wait({asking}, timeout=ASK_S)
+        if asking.done():
+            asking.result()
+        elif self.vpn() is not None:
+            log.warning("vpn: tailscaled has not answered within %g s", ASK_S)
+
+    async def _ask(self, asked: float) -> None:
         try:
-            async with asyncio.timeout(ASK_S):
-                vpn = await self._tailnet.vpn(asked)
-        except (TailnetError, OSError, LookupError, TimeoutError) as error:
-            if self.vpn() is None:
-                return
-            log.warning("vpn: tailscaled does not answer: %s", str(error) or f"not within {ASK_S:g} s")
+            vpn = await self._tailnet.vpn(asked)
+        except (TailnetError, OSError, LookupError) as error:
+            if self.vpn() is not None:
+                log.warning("vpn: tailscaled does not answer: %s", error)
             return
-        if self._vpn is not None and self._vpn[0] > asked:
-            return  # an answer that was asked for later has come before
         before, self._vpn = self.vpn(), (asked, vpn)
         if before is None or before.peers != vpn.peers or before.own != vpn.own:
             self._changed()
@@ -131,8 +143,7 @@ class Observer:
                 await asyncio.wait_for(over.wait(), BROKER_S)
 
     async def poll(self, over: asyncio.Event) -> None:
-        """Ask until it is over. Never cancelled: a read that is cancelled while its answer arrives makes the library
-        underneath complain of an invalid state (seen once in some twenty windows)."""
+        """Ask until it is over."""
         while not over.is_set():
             await self.refresh()
             with contextlib.suppress(TimeoutError):
