@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -69,6 +70,8 @@ class Observer:
         self._config, self._tailnet, self._lanes, self._load, self._pins = config, tailnet, lanes, load, pins
         self._users, self._server_config, self._changed = users, server_config, changed
         self._vpn: tuple[float, Vpn] | None = None
+        # Of its own: whoever lets the chain be checked many times at once must not make this wait.
+        self._reader = ThreadPoolExecutor(1, "sockets")
         self._asking: asyncio.Task[None] | None = None
         self._ports = frozenset(config.ports.reserved())
         self._sockets: tuple[float, Sockets] | None = None
@@ -111,7 +114,7 @@ class Observer:
         """Ask the kernel once who listens, and who is connected."""
         asked = clock.boottime()
         try:
-            seen = await asyncio.to_thread(sockets.read, self._users, self._ports)
+            seen = await self._read(self._ports)
         except OSError as error:
             log.warning("exposure: the kernel does not tell who listens: %s", error)
             self._sockets = None
@@ -174,7 +177,10 @@ class Observer:
 
     async def left_listening(self) -> frozenset[Listener]:
         """Listeners of the window's own users, by a look that begins now. Raises OSError when there is none."""
-        return (await asyncio.to_thread(sockets.read, self._users, ())).listeners
+        return (await self._read(())).listeners
+
+    async def _read(self, ports: Collection[int]) -> Sockets:
+        return await asyncio.get_running_loop().run_in_executor(self._reader, sockets.read, self._users, ports)
 
     @property
     def connected(self) -> frozenset[tuple[int, Address]]:

@@ -72,6 +72,23 @@ def test_a_part_that_dies_or_hangs_closes_the_window(site: Site, signal: str, un
     site.verify()
 
 
+@pytest.mark.requirement("F1")
+def test_an_agent_that_stood_still_for_a_moment_keeps_its_window(site: Site) -> None:
+    """Three seconds, as for a write to a slow disk: what it knew is old then, and it asks again before it judges."""
+    site.open(purpose="alignment")
+    agent = site.pid("agent")
+    for _ in range(3):
+        site.gateway.run(["kill", "-STOP", str(agent)])
+        site.wait_frames(30)
+        site.gateway.run(["kill", "-CONT", str(agent)])
+        site.wait_frames(10)
+        assert site.status()["state"] == "open"
+    assert site.pid("agent") == agent
+    site.gateway.run(["kill", "-STOP", str(agent)])
+    wait.until(lambda: not site.left(), LEASE_S + 10, "the control: for longer, it is closed")
+    wait.until(lambda: site.status()["state"] == "closed", 15, "the agent is back and closed")
+
+
 @pytest.mark.requirement("F3")
 @pytest.mark.parametrize("act", ["reboot", "power_cut"])
 def test_a_reboot_or_power_cut_ends_closed(site: Site, act: str) -> None:
