@@ -12,6 +12,7 @@ from sightglass import guards
 from sightglass.facts import Clock, Exposure, Facts, Lane, Listener, Vpn
 from sightglass.payload import Unreadable
 from sightglass.verdict import Outcome
+from sightglass.window import SUSPENDING
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 OWN = (ip_address("100.64.0.1"), ip_address("fd7a:115c:a1e0::1"))
@@ -31,7 +32,15 @@ FACTS = Facts(False, False, Clock(NOW, NOW - timedelta(days=1)), VPN, EXPOSURE, 
 def test_all_is_well() -> None:
     """The positive control of every case below: these facts pass every guard."""
     assert {verdict.outcome for verdict in guards.opening(FACTS)} == {Outcome.PASS}
-    assert {verdict.outcome for verdict in guards.standing(FACTS)} == {Outcome.PASS}
+    assert {verdict.outcome for verdict in guards.during(FACTS)} == {Outcome.PASS}
+
+
+@pytest.mark.requirement("F3")
+def test_every_guard_either_ends_a_window_or_suspends_its_picture() -> None:
+    """One that was asked and neither renews nor suspends would be heard by nobody."""
+    assert not set(guards.STANDING) & set(SUSPENDING)
+    assert {verdict.guard for verdict in guards.during(FACTS)} == {*guards.STANDING, *SUSPENDING}
+    assert {verdict.guard for verdict in guards.opening(FACTS)} == {*guards.OPENING, *SUSPENDING}
 
 
 @pytest.mark.requirement("F3")
@@ -158,7 +167,7 @@ def test_the_switch_at_the_gateway_is_above_all() -> None:
 def test_a_silent_control_plane_ends_a_window_too() -> None:
     """Nobody would learn who may not watch any more."""
     silent = dataclasses.replace(FACTS, vpn=dataclasses.replace(VPN, contact_age_s=61.0), contact_max_s=60.0)
-    assert ("control-silent", Outcome.FAIL) in {(said.code, said.outcome) for said in guards.standing(silent)}
+    assert ("control-silent", Outcome.FAIL) in {(said.code, said.outcome) for said in guards.during(silent)}
 
 
 @pytest.mark.requirement("O2")

@@ -13,7 +13,9 @@ from sightglass.refusal import Refusal
 from sightglass.verdict import Outcome, Verdict, failed, passed, unknown
 from sightglass.window import (
     OPENING_S,
+    SUSPENDING,
     TABLE,
+    Calm,
     Cut,
     Disable,
     Enable,
@@ -21,9 +23,6 @@ from sightglass.window import (
     Event,
     Gone,
     KeepDisabled,
-    LaneCalm,
-    LaneSafe,
-    LaneUnsafe,
     Limits,
     Machine,
     Open,
@@ -31,9 +30,11 @@ from sightglass.window import (
     Ready,
     Record,
     Renewed,
+    Safe,
     Show,
     Start,
     State,
+    Unsafe,
     Watched,
     Window,
     admits,
@@ -51,9 +52,9 @@ EVENTS = (
     Ready(),
     Renewed(),
     Watched(),
-    LaneUnsafe("moving"),
-    LaneCalm(),
-    LaneSafe(),
+    Unsafe("moving"),
+    Calm(),
+    Safe(),
     End("closed"),
     Gone(),
     Disable(),
@@ -167,22 +168,37 @@ def test_alignment_suspends_while_the_lane_is_not_safe() -> None:
     """Fail, unknown and silence suspend; safe again resumes; debug goes on."""
     alive = machine(State.OPEN, window=window(renewed=9.0, opened=1.0))
     standing = GOOD[:3]
-    assert demanded(alive, (*standing, failed("lane", "lane", "moving")), 10.0) == LaneUnsafe("moving")
-    assert demanded(alive, (*standing, unknown("lane", "lane-unknown", "stale")), 10.0) == LaneUnsafe("stale")
-    assert isinstance(demanded(alive, standing, 10.0), LaneUnsafe)
-    suspended, effects = step(alive, LaneUnsafe("moving"), 10.0)
+    assert demanded(alive, (*standing, failed("lane", "lane", "moving")), 10.0) == Unsafe("moving")
+    assert demanded(alive, (*standing, unknown("lane", "lane-unknown", "stale")), 10.0) == Unsafe("stale")
+    assert isinstance(demanded(alive, standing, 10.0), Unsafe)
+    suspended, effects = step(alive, Unsafe("moving"), 10.0)
     assert (suspended.state, effects[0]) == (State.SUSPENDED, Show(False))
-    assert demanded(suspended, GOOD, 10.0) == LaneCalm()
-    calm, effects = step(suspended, LaneCalm(), 10.0)
+    assert demanded(suspended, GOOD, 10.0) == Calm()
+    calm, effects = step(suspended, Calm(), 10.0)
     assert (calm.state, effects) == (State.SUSPENDED, ())
     assert demanded(calm, GOOD, 11.9) is None, "it has not been safe for long enough"
-    again, _ = step(calm, LaneUnsafe("stale"), 11.0)
-    assert demanded(again, GOOD, 13.0) == LaneCalm(), "the time begins anew"
-    assert demanded(calm, GOOD, 12.0) == LaneSafe()
-    resumed, effects = step(suspended, LaneSafe(), 11.0)
+    again, _ = step(calm, Unsafe("stale"), 11.0)
+    assert demanded(again, GOOD, 13.0) == Calm(), "the time begins anew"
+    assert demanded(calm, GOOD, 12.0) == Safe()
+    resumed, effects = step(suspended, Safe(), 11.0)
     assert (resumed.state, effects[-1]) == (State.OPEN, Show(True))
     debug = machine(State.OPEN, window=window(renewed=9.0, opened=1.0, purpose=Purpose.DEBUG))
     assert demanded(debug, (*standing, failed("lane", "lane", "moving")), 10.0) is None
+
+
+@pytest.mark.requirement("O2")
+@pytest.mark.parametrize("doubt", [failed("barrier", "barrier", "it is up"), None], ids=["failing", "missing"])
+def test_any_guard_of_the_table_suspends_and_ends_nothing(
+    doubt: Verdict | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table decides, not the lane's name: the same guard ends the window as soon as it is not in it."""
+    alive = machine(State.OPEN, window=window(renewed=9.0, opened=1.0))
+    verdicts = (*GOOD, doubt) if doubt else GOOD
+    assert demanded(alive, verdicts, 10.0) == (End("barrier", "it is up") if doubt else None)
+    both = {**SUSPENDING, "barrier": frozenset({Purpose.ALIGNMENT})}
+    monkeypatch.setattr("sightglass.window.SUSPENDING", both)
+    assert demanded(alive, verdicts, 10.0) == Unsafe("it is up" if doubt else "nothing is known of the barrier")
+    assert demanded(alive, (*GOOD, passed("barrier", "-")), 10.0) is None
 
 
 @pytest.mark.requirement("O2")

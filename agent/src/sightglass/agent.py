@@ -269,7 +269,7 @@ class Agent:
     def _verdicts(self) -> tuple[Verdict, ...]:
         if self.live is None or self.machine.state not in (State.OPENING, State.OPEN, State.SUSPENDED):
             return ()
-        return guards.standing(self.observer.facts(self.live.subject, disabled=self.machine.disabled))
+        return guards.during(self.observer.facts(self.live.subject, disabled=self.machine.disabled))
 
     async def _observed(self) -> Event | None:
         """What the window's own processes and viewers have done since the last turn."""

@@ -1,7 +1,8 @@
 """The guards: pure functions from observed facts to a verdict. The default is never a pass.
 
 Each guard answers for one promise. `STANDING` are those that a renewal needs, `OPENING` those that an opening needs;
-the lane stands apart because what it demands depends on the purpose.
+the lane stands apart because a window may have several, and because it suspends an open window and never ends it
+(window.SUSPENDING).
 """
 
 from __future__ import annotations
@@ -155,8 +156,8 @@ STANDING: Mapping[str, Guard] = MappingProxyType(
 OPENING: Mapping[str, Guard] = MappingProxyType({**STANDING, "time": time})
 
 
-def standing(facts: Facts) -> tuple[Verdict, ...]:
-    """What each renewal needs, in order, then the lanes."""
+def during(facts: Facts) -> tuple[Verdict, ...]:
+    """What is asked all the time while a window lives: what each renewal needs, in order, then the lanes."""
     return (*(guard(facts) for guard in STANDING.values()), *(lane(seen) for seen in facts.lanes))
 
 

@@ -41,6 +41,11 @@ class Purpose(enum.Enum):
     DEBUG = "debug"
 
 
+SUSPENDING: Mapping[str, frozenset[Purpose]] = MappingProxyType({"lane": frozenset({Purpose.ALIGNMENT})})
+"""Guards that never end an open window: in windows of these purposes they suspend its picture, for as long as they do
+not say pass; in others they judge the opening alone. Every other guard ends the window."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a site allows, in seconds."""
@@ -108,20 +113,20 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True)
-class LaneUnsafe:
-    """The lane left safe, or nobody can tell."""
+class Unsafe:
+    """A suspending guard does not say pass."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
-class LaneCalm:
-    """A suspended window's lane is safe now; the picture waits until it has been so for the settling time."""
+class Calm:
+    """A suspended window's guards are content now; the picture waits until they have been so for the settling time."""
 
 
 @dataclass(frozen=True, slots=True)
-class LaneSafe:
-    """The lane has been safe for the settling time."""
+class Safe:
+    """They have been content for the settling time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +154,7 @@ class Enable:
     """Windows may be opened again."""
 
 
-Event: TypeAlias = Open | Ready | Renewed | Watched | LaneUnsafe | LaneCalm | LaneSafe | End | Gone | Disable | Enable
+Event: TypeAlias = Open | Ready | Renewed | Watched | Unsafe | Calm | Safe | End | Gone | Disable | Enable
 
 
 # What has to be done.
@@ -307,17 +312,17 @@ TABLE: Mapping[State, Mapping[type[Event], Transition]] = MappingProxyType(
         State.OPEN: {
             Renewed: _renewed,
             Watched: _watched,
-            LaneUnsafe: _suspend,
-            LaneSafe: _same,
+            Unsafe: _suspend,
+            Safe: _same,
             End: _end,
             Disable: _disable_window,
         },
         State.SUSPENDED: {
             Renewed: _renewed,
             Watched: _watched,
-            LaneUnsafe: _unsafe_again,
-            LaneCalm: _calm,
-            LaneSafe: _resume,
+            Unsafe: _unsafe_again,
+            Calm: _calm,
+            Safe: _resume,
             End: _end,
             Disable: _disable_window,
         },
@@ -362,47 +367,50 @@ def step(machine: Machine, event: Event, now: float) -> Step:
 def demanded(machine: Machine, verdicts: tuple[Verdict, ...], now: float) -> Event | None:
     """What time and the guards demand now, or None. The first demand wins; ask again after the step.
 
-    `verdicts` are those of the standing guards and of the lane; a missing guard is not a pass, see `renewable`.
+    `verdicts` are those of the standing and of the suspending guards; a missing one is not a pass, see `renewable`.
     """
     window = machine.window
     if window is None or machine.state not in (State.OPENING, State.OPEN, State.SUSPENDED):
         return None
     if now >= window.deadline:
         return End("deadline")
-    standing = tuple(verdict for verdict in verdicts if verdict.guard != "lane")
-    doubt = worst(standing)
+    doubt = worst(verdict for verdict in verdicts if verdict.guard not in SUSPENDING)
     if doubt is not None and doubt.outcome is Outcome.FAIL:
         return End(doubt.code, doubt.why)
     renewed = window.began if window.renewed is None else window.renewed
     if now >= renewed + machine.limits.lease_s:
         return End(doubt.code, doubt.why) if doubt else End("shutter-lost", "no renewal was confirmed for a lease")
     if machine.state is State.OPENING:
-        lane = worst(verdict for verdict in verdicts if verdict.guard == "lane")
-        if lane is not None and lane.outcome is Outcome.FAIL:
-            return End("lane", lane.why)
+        harm = worst(verdict for verdict in verdicts if verdict.guard in SUSPENDING)
+        if harm is not None and harm.outcome is Outcome.FAIL:
+            return End(harm.code, harm.why)
         if now >= window.began + OPENING_S:
             return End("not-ready", f"no picture was published within {OPENING_S:.0f} s")
         return None
     limits = machine.limits
-    return _lane_demands(machine.state, window, verdicts, limits, now) or _nobody_watches(window, limits, now)
+    return _picture_demands(machine.state, window, verdicts, limits, now) or _nobody_watches(window, limits, now)
 
 
-def _lane_demands(
+def _picture_demands(
     state: State, window: Window, verdicts: tuple[Verdict, ...], limits: Limits, now: float
 ) -> Event | None:
-    if window.purpose is not Purpose.ALIGNMENT:
-        return None
-    lane = tuple(verdict for verdict in verdicts if verdict.guard == "lane")
-    doubt = worst(lane)
-    why = "nothing is known of the lane" if not lane else doubt.why if doubt else None
+    why = _unsafe(window.purpose, verdicts)
     if why is not None:
-        return LaneUnsafe(why) if state is State.OPEN or window.safe_since is not None else None
+        return Unsafe(why) if state is State.OPEN or window.safe_since is not None else None
     if state is State.OPEN:
         return None
     # A car that stands for a second between two movements must not switch the picture on and off.
     if window.safe_since is None:
-        return LaneCalm()
-    return LaneSafe() if now >= window.safe_since + limits.lane_settle_s else None
+        return Calm()
+    return Safe() if now >= window.safe_since + limits.lane_settle_s else None
+
+
+def _unsafe(purpose: Purpose, verdicts: tuple[Verdict, ...]) -> str | None:
+    asked = {guard for guard, purposes in SUSPENDING.items() if purpose in purposes}
+    heard = tuple(verdict for verdict in verdicts if verdict.guard in asked)
+    silent = sorted(asked - {verdict.guard for verdict in heard})
+    doubt = worst(heard)
+    return doubt.why if doubt else f"nothing is known of the {silent[0]}" if silent else None
 
 
 def _nobody_watches(window: Window, limits: Limits, now: float) -> Event | None:
