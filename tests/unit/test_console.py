@@ -61,9 +61,9 @@ def test_a_page_hears_each_change_and_the_end(agent: Agent) -> None:
     agent.tell()
     with page(agent) as (_, told):
         assert next(told)["state"] == "open"
-        agent.tell(seq=2, state="suspended", why="lane1 is 'moving'")
+        agent.tell(seq=2, state="suspended", cause="lane", why="lane1 is 'moving'")
         suspended = next(told)
-        assert (suspended["state"], suspended["why"]) == ("suspended", "lane1 is 'moving'")
+        assert (suspended["state"], suspended["cause"], suspended["why"]) == ("suspended", "lane", "lane1 is 'moving'")
         agent.tell(seq=3, state="ended", cause="deadline")
         assert (ended := next(told))["state"] == "ended"
         assert (ended["whole"], ended["cause"]) == (True, "deadline")

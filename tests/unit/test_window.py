@@ -52,7 +52,7 @@ EVENTS = (
     Ready(),
     Renewed(),
     Watched(),
-    Unsafe("moving"),
+    Unsafe("lane", "moving"),
     Calm(),
     Safe(),
     End("closed"),
@@ -168,22 +168,43 @@ def test_alignment_suspends_while_the_lane_is_not_safe() -> None:
     """Fail, unknown and silence suspend; safe again resumes; debug goes on."""
     alive = machine(State.OPEN, window=window(renewed=9.0, opened=1.0))
     standing = GOOD[:3]
-    assert demanded(alive, (*standing, failed("lane", "lane", "moving")), 10.0) == Unsafe("moving")
-    assert demanded(alive, (*standing, unknown("lane", "lane-unknown", "stale")), 10.0) == Unsafe("stale")
-    assert isinstance(demanded(alive, standing, 10.0), Unsafe)
-    suspended, effects = step(alive, Unsafe("moving"), 10.0)
+    assert demanded(alive, (*standing, failed("lane", "lane", "moving")), 10.0) == Unsafe("lane", "moving")
+    assert demanded(alive, (*standing, unknown("lane", "lane-unknown", "stale")), 10.0) == Unsafe(
+        "lane-unknown", "stale"
+    )
+    assert demanded(alive, standing, 10.0) == Unsafe("lane-unknown", "nothing is known of the lane")
+    suspended, effects = step(alive, Unsafe("lane", "moving"), 10.0)
     assert (suspended.state, effects[0]) == (State.SUSPENDED, Show(False))
     assert demanded(suspended, GOOD, 10.0) == Calm()
     calm, effects = step(suspended, Calm(), 10.0)
     assert (calm.state, effects) == (State.SUSPENDED, ())
     assert demanded(calm, GOOD, 11.9) is None, "it has not been safe for long enough"
-    again, _ = step(calm, Unsafe("stale"), 11.0)
+    again, _ = step(calm, Unsafe("lane-unknown", "stale"), 11.0)
     assert demanded(again, GOOD, 13.0) == Calm(), "the time begins anew"
     assert demanded(calm, GOOD, 12.0) == Safe()
     resumed, effects = step(suspended, Safe(), 11.0)
     assert (resumed.state, effects[-1]) == (State.OPEN, Show(True))
     debug = machine(State.OPEN, window=window(renewed=9.0, opened=1.0, purpose=Purpose.DEBUG))
     assert demanded(debug, (*standing, failed("lane", "lane", "moving")), 10.0) is None
+
+
+@pytest.mark.requirement("U5")
+def test_a_suspension_has_a_name_until_it_is_over() -> None:
+    """In the record, and in the window for page and API; another name is news, another reason is not."""
+    alive = machine(State.OPEN, window=window(renewed=9.0, opened=1.0))
+    suspended, effects = step(alive, Unsafe("lane", "moving"), 10.0)
+    assert effects[-1] == Record("suspended", {"cause": "lane", "why": "moving"})
+    assert suspended.window is not None
+    assert (suspended.window.cause, suspended.window.why) == ("lane", "moving")
+    assert demanded(suspended, (*GOOD[:3], failed("lane", "lane", "closing")), 10.0) is None
+    stale = demanded(suspended, (*GOOD[:3], unknown("lane", "lane-unknown", "stale")), 10.0)
+    assert stale == Unsafe("lane-unknown", "stale")
+    renamed, _ = step(suspended, stale, 10.0)
+    assert renamed.window is not None
+    assert renamed.window.cause == "lane-unknown"
+    resumed, _ = step(renamed, Safe(), 11.0)
+    assert resumed.window is not None
+    assert (resumed.window.cause, resumed.window.why) == (None, None)
 
 
 @pytest.mark.requirement("O2")
@@ -197,7 +218,8 @@ def test_any_guard_of_the_table_suspends_and_ends_nothing(
     assert demanded(alive, verdicts, 10.0) == (End("barrier", "it is up") if doubt else None)
     both = {**SUSPENDING, "barrier": frozenset({Purpose.ALIGNMENT})}
     monkeypatch.setattr("sightglass.window.SUSPENDING", both)
-    assert demanded(alive, verdicts, 10.0) == Unsafe("it is up" if doubt else "nothing is known of the barrier")
+    unknown_barrier = Unsafe("barrier-unknown", "nothing is known of the barrier")
+    assert demanded(alive, verdicts, 10.0) == (Unsafe("barrier", "it is up") if doubt else unknown_barrier)
     assert demanded(alive, (*GOOD, passed("barrier", "-")), 10.0) is None
 
 

@@ -1,4 +1,5 @@
-"""Why a window ends, or a viewer of it is cut: each cause has one name, the same in receipt, page, API and log.
+"""Why a window ends, its picture is suspended, or a viewer is cut: each cause has one name, the same in receipt, page,
+API and log.
 
 The sentences are for the reader of a record; the page has its own for the person at the camera.
 """
@@ -44,6 +45,14 @@ CAUSES: Mapping[str, str] = MappingProxyType(
         "no-room": "there was no room for a receipt",
     }
 )
+SUSPENSIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "lane": "the lane was not safe",
+        "lane-unknown": "nobody could tell whether the lane was safe",
+    }
+)
+"""Why the picture is blank while the window lives: the codes of the guards in window.SUSPENDING. One that fails while
+the window still opens ends it, by the same name in CAUSES."""
 DEPARTURES: Mapping[str, str] = MappingProxyType(
     {
         "capability-gone": "the permission was taken away",

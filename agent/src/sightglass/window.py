@@ -58,7 +58,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One permission. `began` and `deadline`: seconds of CLOCK_BOOTTIME; `named` empty: every entitled viewer."""
+    """One permission. `began` and `deadline`: seconds of CLOCK_BOOTTIME; `named` empty: every entitled viewer.
+
+    `cause` and `why` are those of its suspension while that lasts (causes.SUSPENSIONS), then those of its end.
+    """
 
     id: str
     request_id: str
@@ -114,8 +117,9 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Unsafe:
-    """A suspending guard does not say pass."""
+    """A suspending guard does not say pass, for a named cause."""
 
+    cause: str
     why: str
 
 
@@ -232,13 +236,13 @@ def _watched(machine: Machine, _event: Any, now: float) -> Step:
 
 def _suspend(machine: Machine, event: Any, _now: float) -> Step:
     # The blank goes first: the record of a suspension may wait, the picture may not.
-    window = dataclasses.replace(_window(machine), why=event.why)
+    window = dataclasses.replace(_window(machine), cause=event.cause, why=event.why)
     suspended = dataclasses.replace(machine, state=State.SUSPENDED, window=window)
-    return suspended, (Show(False), Record("suspended", {"why": event.why}))
+    return suspended, (Show(False), Record("suspended", {"cause": event.cause, "why": event.why}))
 
 
 def _unsafe_again(machine: Machine, event: Any, _now: float) -> Step:
-    window = dataclasses.replace(_window(machine), why=event.why, safe_since=None)
+    window = dataclasses.replace(_window(machine), cause=event.cause, why=event.why, safe_since=None)
     return dataclasses.replace(machine, window=window), ()
 
 
@@ -247,7 +251,7 @@ def _calm(machine: Machine, _event: Any, now: float) -> Step:
 
 
 def _resume(machine: Machine, _event: Any, _now: float) -> Step:
-    window = dataclasses.replace(_window(machine), why=None, safe_since=None)
+    window = dataclasses.replace(_window(machine), cause=None, why=None, safe_since=None)
     return dataclasses.replace(machine, state=State.OPEN, window=window), (Record("resumed"), Show(True))
 
 
@@ -394,9 +398,11 @@ def demanded(machine: Machine, verdicts: tuple[Verdict, ...], now: float) -> Eve
 def _picture_demands(
     state: State, window: Window, verdicts: tuple[Verdict, ...], limits: Limits, now: float
 ) -> Event | None:
-    why = _unsafe(window.purpose, verdicts)
-    if why is not None:
-        return Unsafe(why) if state is State.OPEN or window.safe_since is not None else None
+    unsafe = _unsafe(window.purpose, verdicts)
+    if unsafe is not None:
+        # Under the same name it is not news: some reasons count seconds.
+        news = state is State.OPEN or window.safe_since is not None or window.cause != unsafe.cause
+        return unsafe if news else None
     if state is State.OPEN:
         return None
     # A car that stands for a second between two movements must not switch the picture on and off.
@@ -405,12 +411,14 @@ def _picture_demands(
     return Safe() if now >= window.safe_since + limits.lane_settle_s else None
 
 
-def _unsafe(purpose: Purpose, verdicts: tuple[Verdict, ...]) -> str | None:
+def _unsafe(purpose: Purpose, verdicts: tuple[Verdict, ...]) -> Unsafe | None:
     asked = {guard for guard, purposes in SUSPENDING.items() if purpose in purposes}
     heard = tuple(verdict for verdict in verdicts if verdict.guard in asked)
     silent = sorted(asked - {verdict.guard for verdict in heard})
     doubt = worst(heard)
-    return doubt.why if doubt else f"nothing is known of the {silent[0]}" if silent else None
+    if doubt is not None:
+        return Unsafe(doubt.code, doubt.why)
+    return Unsafe(f"{silent[0]}-unknown", f"nothing is known of the {silent[0]}") if silent else None
 
 
 def _nobody_watches(window: Window, limits: Limits, now: float) -> Event | None:

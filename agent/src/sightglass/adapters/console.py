@@ -15,7 +15,7 @@ from sightglass.viewers import Address
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What pages shall show: `open|suspended|ended` with cause and reason, and who may see it.
+    """What pages shall show: `open|suspended|ended` with cause (causes.SUSPENSIONS, CAUSES) and reason, and to whom.
 
     `gone`: why those who may not any more were cut (causes.DEPARTURES).
     """

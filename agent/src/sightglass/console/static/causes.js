@@ -1,4 +1,4 @@
-// Why a picture ended, in words for somebody on a ladder with a phone: what it means and, if anything, what to do.
+// Why a picture ended or stays away, in words for somebody on a ladder with a phone: what it means and, if anything, what to do.
 // "Operations" are those who open windows.
 export const CAUSES = {
   closed: "It was closed.",
@@ -32,4 +32,9 @@ export const CAUSES = {
   "console-lost": "The part that serves this page failed. Ask operations for another window.",
   "server-lost": "The part that sends the picture failed. Ask operations for another window.",
   "host-restarted": "The gateway was restarted. Ask for another window in a few minutes.",
+};
+// Why there is no picture for now, while the window lives.
+export const SUSPENSIONS = {
+  lane: "The lane is not safe: stay out of it. The picture comes back when it is.",
+  "lane-unknown": "Nobody can tell whether the lane is safe: stay out of it.",
 };

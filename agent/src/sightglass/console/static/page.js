@@ -1,4 +1,4 @@
-import { CAUSES } from "/causes.js";
+import { CAUSES, SUSPENSIONS } from "/causes.js";
 
 // The page of a window. It asks while the window lives and stops asking when it is told that it has ended: a page that
 // somebody forgot in a tab must not knock at a gateway for days.
@@ -72,6 +72,11 @@ function giveUp(text) {
   show("lost", text);
 }
 
+function words(table, now) {
+  const sentence = table[now.cause] || (now.cause ? `Cause: ${now.cause}.` : "");
+  return `${sentence}${now.why ? ` (${now.why})` : ""}`;
+}
+
 function news(now) {
   document.title = `${now.site} · Sightglass`;
   $("site").textContent = now.site;
@@ -81,11 +86,10 @@ function news(now) {
     over = true;
     hush();
     $("left").textContent = "";
-    const cause = CAUSES[now.cause] || (now.cause ? `Cause: ${now.cause}.` : "");
-    show("ended", `${now.whole ? "The window has ended. " : ""}${cause}${now.why ? ` (${now.why})` : ""}`);
+    show("ended", `${now.whole ? "The window has ended. " : ""}${words(CAUSES, now)}`);
     return;
   }
-  if (now.state === "suspended") show("suspended", `No picture for now: ${now.why || "the lane is not known to be safe"}`);
+  if (now.state === "suspended") show("suspended", `No picture for now. ${words(SUSPENSIONS, now)}`);
   else show("open", now.purpose === "debug" ? "Open. Traffic may pass: stay out of the lane." : "Open. The lane was safe a moment ago.");
   for (const camera of now.cameras) if (!feeds.has(camera)) add(camera);
   for (const [camera, feed] of feeds) if (!feed.connection) play(camera, feed);
