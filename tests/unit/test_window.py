@@ -40,6 +40,7 @@ from sightglass.window import (
     Window,
     admits,
     demanded,
+    misplaced,
     renewable,
     step,
 )
@@ -96,6 +97,22 @@ def test_an_event_without_a_place_is_refused_and_changes_nothing(state: State, e
         step(before, event, 1.0)
     assert refused.value.code
     assert before == machine(state)
+
+
+@pytest.mark.requirement("O1")
+@pytest.mark.parametrize(
+    ("event", "states"),
+    [
+        (Gone(), {State.CLOSING}),
+        (Unsafe("lane", "moving"), {State.OPEN, State.SUSPENDED}),
+        (Calm(), {State.SUSPENDED}),
+        (Safe(), {State.SUSPENDED}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_loops_own_events_have_a_place_only_where_it_makes_them(event: Event, states: set[State]) -> None:
+    """What can come only by a fault of the loop is refused, and the log has it."""
+    assert {state for state in State if misplaced(state, type(event)) is None} == states
 
 
 @pytest.mark.requirement("O1")

@@ -311,13 +311,12 @@ Transition: TypeAlias = Callable[[Machine, Any, float], Step]
 
 TABLE: Mapping[State, Mapping[type[Event], Transition]] = MappingProxyType(
     {
-        State.CLOSED: {Open: _open, Disable: _disable_idle, Enable: _same, Gone: _same},
+        State.CLOSED: {Open: _open, Disable: _disable_idle, Enable: _same},
         State.OPENING: {Ready: _ready, Renewed: _renewed, End: _end, Disable: _disable_window},
         State.OPEN: {
             Renewed: _renewed,
             Watched: _watched,
             Unsafe: _suspend,
-            Safe: _same,
             End: _end,
             Disable: _disable_window,
         },
@@ -331,7 +330,7 @@ TABLE: Mapping[State, Mapping[type[Event], Transition]] = MappingProxyType(
             Disable: _disable_window,
         },
         State.CLOSING: {Gone: _gone, End: _same, Disable: _disable_closing, Enable: _enable_closing},
-        State.DISABLED: {Disable: _disable_again, Enable: _enable, Gone: _same},
+        State.DISABLED: {Disable: _disable_again, Enable: _enable},
     }
 )
 
