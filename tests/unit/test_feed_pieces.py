@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightglass.feed.capture import Frame
+from sightglass.feed.channel import MAX_LINE
 from sightglass.feed.job import (
+    MAX_CAMERAS,
     BadMessageError,
     Camera,
     CameraReport,
@@ -111,7 +113,7 @@ def test_the_job_of_the_agent_is_taken() -> None:
         ({"width": 1280, "height": 720}, "job.block must leave at most 20 by 12 cells, not 32"),
         ({"block": True}, "job.block"),
         ({"show": 1}, "job.show must be true or false, not 1"),
-        ({"cameras": []}, "job.cameras must be a list of 1 to 8"),
+        ({"cameras": []}, "job.cameras must be a list of 1 to 4"),
         ({"cameras": [CAMERA, CAMERA]}, "job.cameras must have different names"),
         ({"cameras": [CAMERA | {"name": "Cam 1"}]}, r"job.cameras\[0\].name must match"),
         ({"cameras": [CAMERA | {"source": "file:///etc/passwd"}]}, r"job.cameras\[0\].source must be http://"),
@@ -141,11 +143,18 @@ def test_orders_are_exact() -> None:
             parse_line(line)
 
 
-def test_a_report_of_eight_cameras_fits_into_a_line() -> None:
-    """The largest report is far below the 4096 bytes of a line."""
+def test_a_job_and_a_report_of_all_cameras_fit_into_a_line() -> None:
+    """The longest that configuration and window allow: 4096 bytes end the channel, and the window with it."""
+    names = [f"{i}" + "x" * 31 for i in range(MAX_CAMERAS)]
     report = CameraReport(10**9, "connecting", 10**9, 10**9)
-    line = report_line({f"{i}" + "x" * 31: report for i in range(8)}, View(False, 2**50))
-    assert len(line) < 2048
+    assert len(report_line(dict.fromkeys(names, report), View(False, 2**50))) < MAX_LINE / 2
+    cameras = [
+        {"name": n, "source": "http://" + "y" * 293, "publish": f"rtsp://feed:{'z' * 32}@100.100.100.100:65535/{n}"}
+        for n in names
+    ]
+    longest = {"job": JOB | {"window": "w-" + "0" * 12, "width": 1280, "block": 128, "cameras": cameras}}
+    assert parse_job(longest).cameras[-1].name == names[-1], "the control: it is a job"
+    assert len(json.dumps(longest)) < MAX_LINE
 
 
 @pytest.mark.requirement("P4")

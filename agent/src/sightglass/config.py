@@ -148,7 +148,7 @@ class Picture(_Model):
 
 
 class Config(_Model):
-    """One gateway."""
+    """One gateway. A window is of four of its cameras at most (api/shapes.py)."""
 
     site: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     timezone: str = "UTC"

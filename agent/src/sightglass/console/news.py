@@ -27,7 +27,7 @@ class Job(_Message):
 
     site: str = Field(max_length=64)
     purpose: Literal["alignment", "debug"]
-    cameras: tuple[Camera, ...] = Field(min_length=1, max_length=16)
+    cameras: tuple[Camera, ...] = Field(min_length=1, max_length=4)
     address: ipaddress.IPv4Address
     port: Port
     server: Port

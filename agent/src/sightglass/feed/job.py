@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 WINDOW = re.compile(r"w-[A-Za-z0-9._-]{1,61}")
-MAX_CAMERAS = 8  # a report of all of them stays far below the 4096 bytes of one line
+MAX_CAMERAS = 4  # job and report of all of them stay below the 4096 bytes of one line
 
 State = Literal["live", "stale", "blank", "connecting"]
 
