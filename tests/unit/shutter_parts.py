@@ -57,10 +57,11 @@ def until(what: str, look: Callable[[], T], deadline_s: float = 5.0) -> T:
     return found
 
 
-def rendered(name: str = "nftables.nft.j2", **changed: Any) -> str:
-    """A template of the role with its defaults."""
+def rendered(name: str | Path = "nftables.nft.j2", **changed: Any) -> str:
+    """A template of the role, or one elsewhere, with the role's defaults."""
     data = yaml.safe_load((ROLE / "defaults/main.yml").read_text()) | changed
     environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
+    environment.filters["comment"] = "# {}".format
     return environment.from_string((ROLE / "templates" / name).read_text()).render(ansible_managed="test", **data)
 
 

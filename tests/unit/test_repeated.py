@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from sightglass.api.shapes import OpenBody
 from sightglass.config import Config
 from sightglass.console import news
 from sightglass.feed import job
+from tests.unit.shutter_parts import rendered
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,6 +35,28 @@ def test_a_window_has_as_many_cameras_everywhere() -> None:
         ("", str(most)),
     ]
     assert most <= _most(Config, "cameras"), "of those that a gateway has"
+
+
+@pytest.mark.requirement("A2")
+def test_one_variable_names_the_vpns_interface() -> None:
+    """In the kernel's table, in the units that look at it or are confined to it, and in the agent's configuration."""
+    assert re.findall(r"sightglass_vif = (.*)", rendered(sightglass_nftables_interface="vpn7")) == ['"vpn7"']
+    for role, unit, words in (
+        ("sightglass_agent", "sightglass-shutter", r"--interface (\S+)"),
+        ("sightglass_agent", "sightglass-console", r"RestrictNetworkInterfaces=lo (.*)"),
+        ("sightglass_mediamtx", "sightglass-mediamtx", r"RestrictNetworkInterfaces=lo (.*)"),
+    ):
+        text = unit_of(role, unit, sightglass_nftables_interface="vpn7")
+        assert re.findall(words, text) == ["vpn7"], unit
+    config = yaml.safe_load((ROOT / "roles/sightglass_agent/vars/main.yml").read_text())["__sightglass_agent_config"]
+    assert config["tailscale"]["interface"] == "{{ sightglass_nftables_interface }}"
+    assert [file for file in (ROOT / "roles").glob("*/[tv]*/*") if "tailscale0" in file.read_text()] == []
+
+
+def unit_of(role: str, name: str, **changed: Any) -> str:
+    """A service of a role, with the defaults of that role and of the first one."""
+    own = yaml.safe_load((ROOT / f"roles/{role}/defaults/main.yml").read_text())
+    return rendered(ROOT / f"roles/{role}/templates/{name}.service.j2", **own, **changed)
 
 
 def _most(model: type[BaseModel], field: str) -> int:
