@@ -11,10 +11,12 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from demo import left, matrix
 from sightglass.api.shapes import OpenBody
-from sightglass.config import Config
+from sightglass.config import Config, Ports
 from sightglass.console import news
 from sightglass.feed import job
+from tests.compliance import test_closed_world
 from tests.unit.shutter_parts import rendered
 
 ROOT = Path(__file__).parents[2]
@@ -53,10 +55,61 @@ def test_one_variable_names_the_vpns_interface() -> None:
     assert [file for file in (ROOT / "roles").glob("*/[tv]*/*") if "tailscale0" in file.read_text()] == []
 
 
+@pytest.mark.requirement("A2")
+def test_the_ports_are_the_agents_everywhere() -> None:
+    """The agent's are those of its configuration without any word about ports; a window with others would not open, or
+    its kernel rules would guard the wrong ones."""
+    ports = Ports()
+    leased, server = {ports.rtsp, ports.console, ports.media}, {ports.rtsp, ports.webrtc, ports.media}
+    local = {ports.rtsp, ports.webrtc}
+    assert set(ports.reserved()) == leased | server
+
+    gate = defaults("sightglass_nftables")
+    assert set(gate["sightglass_nftables_tcp_ports"]) == leased | server
+    assert gate["sightglass_nftables_udp_ports"] == [ports.media]
+    named = [gate[f"sightglass_nftables_{name}_port"] for name in ("rtsp", "offers", "hook")]
+    assert named == [ports.rtsp, ports.webrtc, ports.hook]
+
+    shutter = unit_of("sightglass_agent", "sightglass-shutter")
+    told = {name: numbers(words) for name, words in re.findall(r"--(tcp|udp|local)((?: \d+)+)", shutter)}
+    assert told == {"tcp": leased, "udp": {ports.media}, "local": local}
+    assert bound("sightglass_agent", "sightglass-console") == {("tcp", ports.console)}
+    streams = {*(("tcp", port) for port in server), ("udp", ports.media)}
+    assert bound("sightglass_mediamtx", "sightglass-mediamtx") == streams
+
+    reached = {*(f"tcp:{port}" for port in leased), f"udp:{ports.media}"}
+    assert set(defaults("sightglass_tailnet_policy")["sightglass_tailnet_policy_ports"]) == reached
+
+    assert {(seen.protocol, seen.port) for seen in test_closed_world.OPEN} == {
+        *streams, ("tcp", ports.console), ("tcp", ports.hook)
+    }  # fmt: skip
+    assert set(left.PORTS) == {*ports.reserved(), ports.hook}
+    assert (set(matrix.TCP_PORTS), set(matrix.OPENED)) == (leased | server, leased)
+    assert (ports.media,) == matrix.UDP_PORTS
+    readme = (ROOT / "README.md").read_text()
+    assert (f"http://GATEWAY:{ports.console}/" in readme, f"rtsp://GATEWAY:{ports.rtsp}/" in readme) == (True, True)
+
+
+def numbers(text: str) -> set[int]:
+    """All whole numbers of a text."""
+    return set(map(int, re.findall(r"\d+", text)))
+
+
+def bound(role: str, name: str) -> set[tuple[str, int]]:
+    """What a unit may bind."""
+    found = re.findall(r"^SocketBindAllow=ipv4:(tcp|udp):(\d+)$", unit_of(role, name), re.MULTILINE)
+    return {(protocol, int(port)) for protocol, port in found}
+
+
+def defaults(role: str) -> dict[str, Any]:
+    """The role's defaults by name."""
+    found: dict[str, Any] = yaml.safe_load((ROOT / f"roles/{role}/defaults/main.yml").read_text())
+    return found
+
+
 def unit_of(role: str, name: str, **changed: Any) -> str:
     """A service of a role, with the defaults of that role and of the first one."""
-    own = yaml.safe_load((ROOT / f"roles/{role}/defaults/main.yml").read_text())
-    return rendered(ROOT / f"roles/{role}/templates/{name}.service.j2", **own, **changed)
+    return rendered(ROOT / f"roles/{role}/templates/{name}.service.j2", **defaults(role), **changed)
 
 
 def _most(model: type[BaseModel], field: str) -> int:
