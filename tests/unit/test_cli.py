@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sightglass import cli
 from sightglass.api.port import Chain
+from sightglass.causes import CAUSES, DEPARTURES, SUSPENSIONS
 from sightglass.refusal import Refusal
 from sightglass.store import Store
 from tests.unit.api_parts import CHAIN, FakeAgent, served
@@ -185,6 +187,28 @@ def test_a_name_in_a_receipt_cannot_write_to_the_terminal(terminal: Terminal) ->
     assert code == 0
     assert out.count("\n") == 1
     assert out[:-1].isprintable()
+
+
+@pytest.mark.requirement("U5")
+@pytest.mark.parametrize(
+    ("event", "data", "said"),
+    [
+        ("cause", {"cause": "lane", "why": "lane1 is 'moving'"},
+         f"cause=lane ({CAUSES['lane']}) why=lane1 is 'moving'"),
+        ("suspended", {"cause": "lane", "why": "deadline "}, f"cause=lane ({SUSPENSIONS['lane']}) why=deadline "),
+        ("left", {"cut": True, "why": "peer-gone", "bytes": 7},
+         f"cut=True why=peer-gone ({DEPARTURES['peer-gone']}) bytes=7"),
+        ("cause", {"cause": "of-tomorrow"}, "cause=of-tomorrow"),
+        ("rolled-back", {"cause": ["lane"], "found": "lane"}, "cause=['lane'] found=lane"),
+    ],
+)  # fmt: skip
+def test_a_cause_is_shown_with_its_sentence(terminal: Terminal, event: str, data: dict[str, Any], said: str) -> None:
+    """For whoever does not know the names by heart; a name that this version does not know stays as it is."""
+    terminal.agent.events = [
+        {"n": 1, "at": "2026-11-23T10:00:00.000+00:00", "window": "w-1", "event": event, "data": data, "who": None}
+    ]
+    assert terminal.run("receipts", "show")[1].endswith(f"{said}\n")
+    assert json.loads(terminal.run("receipts", "export")[1])["events"][0]["data"] == data
 
 
 @pytest.mark.requirement("U5")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sightglass.causes import CAUSES, DEPARTURES, SUSPENSIONS
 from sightglass.client import Ended, ask, put, show
 from sightglass.printable import plain
 
@@ -84,7 +85,13 @@ def _event(event: dict[str, Any]) -> str:
     who = event.get("who") or {}
     person = who.get("user", "")
     said = {**event["data"], **({"reason": who["reason"]} if who.get("reason") else {})}
-    fields = " ".join(f"{name}={value}" for name, value in said.items() if value not in (None, ""))
+    words = {**CAUSES, **DEPARTURES, **(SUSPENSIONS if event["event"] == "suspended" else {})}
+    fields = " ".join(
+        # Who left has the cause under `why`.
+        f"{name}={value}" + (f" ({words[str(value)]})" if name in ("cause", "why") and str(value) in words else "")
+        for name, value in said.items()
+        if value not in (None, "")
+    )
     return (
         f"{event['n']:>5}  {event['at'][:23]}Z  {event['window'] or '-':<14}  {event['event']:<9}  {person}  {fields}"
     )
