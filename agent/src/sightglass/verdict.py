@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 
 class Outcome(enum.Enum):
-    """`FAIL` closes or suspends at once; `UNKNOWN` never opens and never renews, so the lease decides."""
+    """`PASS` alone opens and renews. `FAIL` ends a window at once, `UNKNOWN` renews nothing, so the lease decides. Of a
+    guard that suspends (window.SUSPENDING) both blank an open window's picture at once, and end nothing."""
 
     PASS = "pass"
     FAIL = "fail"
