@@ -88,6 +88,48 @@ def test_an_answer_that_takes_too_long_is_none(tmp_path: Path) -> None:
     assert len(found.vpn().peers) == 100  # type: ignore[union-attr]
 
 
+@pytest.mark.requirement("U5")
+def test_a_silence_is_logged_once_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At first too, for each reason, and again after an answer."""
+    api = Slow(["n1"], 0.0)
+    found, tailnet = made(api, tmp_path)
+    whole, why = tailnet.vpn, ["refused"]
+
+    async def silent(_asked: float) -> Any:
+        raise OSError(why[0])
+
+    def refuse(*_: object) -> Any:
+        raise OSError(why[0])
+
+    def logged(times: int) -> list[str]:
+        caplog.clear()
+        for _ in range(times):
+            asyncio.run(found.refresh())
+            asyncio.run(found.look())
+        return [record.getMessage() for record in caplog.records]
+
+    assert logged(1) == [], "the control: all is known"
+    read = sockets.read
+    for _ in range(2):
+        monkeypatch.setattr(tailnet, "vpn", silent)
+        monkeypatch.setattr(sockets, "read", refuse)
+        assert logged(3) == [
+            "vpn: tailscaled does not answer: refused",
+            "exposure: the kernel does not tell who listens: refused",
+        ]
+        why[0] = "gone"
+        assert logged(3) == [
+            "vpn: tailscaled does not answer: gone",
+            "exposure: the kernel does not tell who listens: gone",
+        ]
+        why[0] = "refused"
+        monkeypatch.setattr(tailnet, "vpn", whole)
+        monkeypatch.setattr(sockets, "read", read)
+        assert logged(1) == []
+
+
 @pytest.mark.requirement("P2")
 def test_who_could_watch_is_asked_about_first(tmp_path: Path) -> None:
     """Devices that come later do not make a viewer unknown, and that some are left out is said."""

@@ -75,6 +75,7 @@ class Observer:
         self._asking: asyncio.Task[None] | None = None
         self._ports = frozenset(config.ports.reserved())
         self._sockets: tuple[float, Sockets] | None = None
+        self._doubts: dict[str, str | None] = {}
         self.floor: datetime | None = None
 
     async def renew(self) -> None:
@@ -96,36 +97,44 @@ class Observer:
             await asyncio.wait({asking}, timeout=ASK_S)
         if asking.done():
             asking.result()
-        elif self.vpn() is not None:
-            log.warning("vpn: tailscaled has not answered within %g s", ASK_S)
+        else:
+            self._doubt("vpn", f"tailscaled has not answered within {ASK_S:g} s")
 
     async def _ask(self, asked: float) -> None:
         try:
             vpn = await self._tailnet.vpn(asked)
         except (TailnetError, OSError, LookupError) as error:
-            if self.vpn() is not None:
-                log.warning("vpn: tailscaled does not answer: %s", error)
+            self._doubt("vpn", f"tailscaled does not answer: {error}")
             return
+        self._doubt("vpn", None)
         before, self._vpn = self.vpn(), (asked, vpn)
         if before is None or before.peers != vpn.peers or before.own != vpn.own:
             self._changed()
 
     async def look(self) -> None:
-        """Ask the kernel once who listens, and who is connected."""
+        """Ask the kernel once who listens, and who is connected. Why it does not tell is logged when that changes."""
         asked = clock.boottime()
         try:
             seen = await self._read(self._ports)
         except OSError as error:
-            log.warning("exposure: the kernel does not tell who listens: %s", error)
+            self._doubt("exposure", f"the kernel does not tell who listens: {error}")
             self._sockets = None
             self._changed()
             return
+        self._doubt("exposure", None)
         before = self._sockets
         if before is not None and before[0] > asked:
             return
         self._sockets = asked, seen
         if before is None or before[1] != seen:
             self._changed()
+
+    def _doubt(self, guard: str, why: str | None) -> None:
+        # Asked four times a second: a journal of nothing else would hide what comes after it.
+        if self._doubts.get(guard) != why:
+            self._doubts[guard] = why
+            if why is not None:
+                log.warning("%s: %s", guard, why)
 
     async def watch_sockets(self, over: asyncio.Event) -> None:
         """Look until it is over."""
