@@ -149,8 +149,9 @@ def test_a_camera_that_stands_still_is_not_shown_as_live(camera: Camera, server:
     agent.camera("a live frame", 10, lambda cam: cam["state"] == "live" and cam["published"] > 0)
     with closing(Viewer(server)) as viewer:
         camera.hold = True
-        stale = agent.camera("stale", 4, lambda cam: cam["state"] == "stale")
-        assert stale["age_ms"] >= 2000
+        held = time.monotonic()
+        agent.camera("stale", 4, lambda cam: cam["state"] == "stale")
+        assert time.monotonic() - held > 1.5, "a short gap shows the last frame"
         until(lambda: viewer.next()[0] is None, 2, "the slate")
         camera.hold = False
         agent.camera("live again", 4, lambda cam: cam["state"] == "live")
@@ -166,8 +167,9 @@ def test_the_stream_server_may_come_up_after_the_feed(tmp_path: Path, camera: Ca
         closing(Agent(tmp_path)) as agent,
     ):
         agent.job(camera.url, server.publish)
-        agent.camera("frames from the source", 10, lambda cam: cam["source_frames"] > 5)
-        assert agent.reports[-1]["cameras"]["cam1"]["published"] == 0
+        until(lambda: camera.connections, 10, "the camera is read")
+        agent.reports.clear()
+        assert agent.camera("no server yet", 10, lambda cam: cam["state"] == "connecting")["published"] == 0
         server.start()
         agent.camera("a live frame", 3, lambda cam: cam["published"] > 0)
         assert "WATCHDOG=1" in agent.notified()

@@ -146,7 +146,7 @@ def test_orders_are_exact() -> None:
 def test_a_job_and_a_report_of_all_cameras_fit_into_a_line() -> None:
     """The longest that configuration and window allow: 4096 bytes end the channel, and the window with it."""
     names = [f"{i}" + "x" * 31 for i in range(MAX_CAMERAS)]
-    report = CameraReport(10**9, "connecting", 10**9, 10**9)
+    report = CameraReport(10**9, "connecting")
     assert len(report_line(dict.fromkeys(names, report), View(False, 2**50))) < MAX_LINE / 2
     cameras = [
         {"name": n, "source": "http://" + "y" * 293, "publish": f"rtsp://feed:{'z' * 32}@100.100.100.100:65535/{n}"}

@@ -65,20 +65,20 @@ def blocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[worker.Worker]:
 @pytest.mark.requirement("F3")
 def test_a_worker_in_a_blocked_write_neither_progresses_nor_confirms(blocked: worker.Worker) -> None:
     """While a frame hangs in the server, time since the last progress grows and show=false is not confirmed."""
-    until(lambda: blocked.report(0.0)[0].published > 2, 3, "frames")
+    until(lambda: blocked.report()[0].published > 2, 3, "frames")
     assert blocked.progressed(time.monotonic()) < 0.5
     Blocking.gate.clear()
     blocked.show(View(False, 1))
     until(lambda: blocked.progressed(time.monotonic()) > 0.6, 3, "a worker that stands still")
-    assert blocked.report(0.0)[1] == View(True, 0)
+    assert blocked.report()[1] == View(True, 0)
     Blocking.gate.set()
-    until(lambda: blocked.report(0.0)[1] == View(False, 1), 1, "the confirmation")
-    assert blocked.report(0.0)[0].state == "blank"
+    until(lambda: blocked.report()[1] == View(False, 1), 1, "the confirmation")
+    assert blocked.report()[0].state == "blank"
 
 
 def test_an_ordered_key_frame_is_made_three_times(blocked: worker.Worker) -> None:
     """One order gives three key frames, in the next three frames."""
-    until(lambda: blocked.report(0.0)[0].published > 1, 3, "frames")
+    until(lambda: blocked.report()[0].published > 1, 3, "frames")
     blocked.key_frame()
     until(lambda: sum(Blocking.keys) == 3, 2, "three key frames")
     first = Blocking.keys.index(True)

@@ -11,11 +11,10 @@ from sightglass.adapters.channel import Channel
 
 @dataclass(frozen=True, slots=True)
 class CameraReport:
-    """One camera of the feed: frames published, `live|stale|blank|connecting`, age of the last source frame in ms."""
+    """One camera of the feed: frames published, and `live|stale|blank|connecting`."""
 
     published: int
     state: str
-    age_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class FeedChannel(Channel):
     def heard(self, message: Any) -> None:
         """A report."""
         cameras = {
-            str(name): CameraReport(int(seen["published"]), str(seen["state"]), seen.get("age_ms"))
+            str(name): CameraReport(int(seen["published"]), str(seen["state"]))
             for name, seen in message["cameras"].items()
         }
         self.report = Report(cameras, bool(message["show"]), int(message.get("seq", 0)))

@@ -72,12 +72,10 @@ class KeyFrame:
 
 @dataclass(frozen=True)
 class CameraReport:
-    """State of one camera; `age_ms` is None as long as its source has given no frame."""
+    """One camera: frames published, and what they show."""
 
     published: int
     state: State
-    age_ms: int | None
-    source_frames: int
 
 
 def parse_line(line: bytes) -> Mapping[str, object]:

@@ -78,7 +78,7 @@ def _obey(line: bytes, workers: Mapping[str, Worker]) -> None:
 
 
 def _report(channel: Channel, workers: Mapping[str, Worker], now: float) -> None:
-    reports = {name: worker.report(now) for name, worker in workers.items()}
+    reports = {name: worker.report() for name, worker in workers.items()}
     # An order is in force when the slowest camera carries it out.
     view = min((confirmed for _, confirmed in reports.values()), key=lambda confirmed: confirmed.seq)
     channel.send(report_line({name: report for name, (report, _) in reports.items()}, view))

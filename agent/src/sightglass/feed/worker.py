@@ -61,13 +61,10 @@ class Worker(threading.Thread):
             self._stopped = True
             self._lock.notify()
 
-    def report(self, now: float) -> tuple[CameraReport, View]:
+    def report(self) -> tuple[CameraReport, View]:
         """The state, and the order that every frame written from now on carries."""
-        newest = self._source.latest
-        age = None if newest is None else max(0, round((now - newest.at) * 1000))
         with self._lock:
-            frames = 0 if newest is None else newest.number
-            return CameraReport(self._published, self._state, age, frames), self._confirmed
+            return CameraReport(self._published, self._state), self._confirmed
 
     def progressed(self, now: float) -> float:
         """Seconds since the last sign of life: a frame written to a server that answers, or a finished attempt."""
