@@ -204,7 +204,7 @@ class Agent:
     def job(self, source: str, publish: str, **changes: object) -> None:
         camera = {"name": "cam1", "source": source, "publish": publish}
         job = {"window": "w-test", "width": 640, "height": 360, "fps": 10, "block": 32, "cameras": [camera]}
-        self.send({"job": job | {"show": True} | changes})
+        self.send({"job": job | changes})
 
     def send(self, message: object) -> None:
         self.sock.sendall(json.dumps(message).encode() + b"\n")

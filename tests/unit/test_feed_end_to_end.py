@@ -133,15 +133,6 @@ def test_a_suspended_picture_is_blank_from_the_confirmed_report_on(
         until(lambda: viewer.next()[0], 2, "the picture again")
 
 
-@pytest.mark.requirement("P4")
-def test_a_window_that_opens_suspended_shows_no_picture(camera: Camera, server: StreamServer, agent: Agent) -> None:
-    """A job with show=false publishes slates from its first frame on."""
-    agent.job(camera.url, server.publish, show=False)
-    agent.camera("a blank frame", 10, lambda cam: cam["state"] == "blank" and cam["published"] > 0)
-    with closing(Viewer(server)) as viewer:
-        assert [viewer.next()[0] for _ in range(5)] == [None] * 5
-
-
 @pytest.mark.requirement("F3")
 def test_a_camera_that_stands_still_is_not_shown_as_live(camera: Camera, server: StreamServer, agent: Agent) -> None:
     """Two seconds after the last new source frame viewers get the slate; the picture comes back with the camera."""

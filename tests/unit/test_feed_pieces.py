@@ -37,7 +37,7 @@ CAMERA = {
     "source": "http://127.0.0.1:8000/mjpeg/cam1",
     "publish": "rtsp://feed:pw@100.64.0.1:8554/cam1",
 }
-JOB = {"window": "w-1", "width": 640, "height": 360, "fps": 10, "block": 32, "cameras": [CAMERA], "show": True}
+JOB = {"window": "w-1", "width": 640, "height": 360, "fps": 10, "block": 32, "cameras": [CAMERA]}
 
 
 @pytest.mark.requirement("F2")
@@ -98,7 +98,7 @@ def test_a_part_over_its_bound_is_refused() -> None:
 def test_the_job_of_the_agent_is_taken() -> None:
     """The agreed first message becomes a job, and its text shows no publish address."""
     job = parse_job(parse_line(json.dumps({"job": JOB}).encode()))
-    assert job == Job("w-1", 640, 360, 10, 32, (Camera(**CAMERA),), True)
+    assert job == Job("w-1", 640, 360, 10, 32, (Camera(**CAMERA),))
     assert "pw" not in repr(job)
 
 
@@ -112,7 +112,6 @@ def test_the_job_of_the_agent_is_taken() -> None:
         ({"block": 31}, "job.block must leave at most 20 by 12 cells, not 31"),
         ({"width": 1280, "height": 720}, "job.block must leave at most 20 by 12 cells, not 32"),
         ({"block": True}, "job.block"),
-        ({"show": 1}, "job.show must be true or false, not 1"),
         ({"cameras": []}, "job.cameras must be a list of 1 to 4"),
         ({"cameras": [CAMERA, CAMERA]}, "job.cameras must have different names"),
         ({"cameras": [CAMERA | {"name": "Cam 1"}]}, r"job.cameras\[0\].name must match"),

@@ -52,7 +52,7 @@ def blocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[worker.Worker]:
     monkeypatch.setattr(worker, "Probe", Awake)
     Blocking.gate.set()
     camera = Camera("cam1", "http://127.0.0.1:9/", "rtsp://feed:pw@127.0.0.1:9/cam1")
-    job = Job("w-1", 640, 360, 10, 16, (camera,), True)
+    job = Job("w-1", 640, 360, 10, 16, (camera,))
     subject = worker.Worker(job, camera, Source("cam1", camera.source), View(True, 0), lambda: None)
     subject.start()
     yield subject

@@ -331,7 +331,6 @@ class Live:
             "fps": picture.fps,
             "block": picture.block,
             "cameras": cameras,
-            "show": True,
         }
 
 

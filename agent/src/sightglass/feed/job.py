@@ -52,12 +52,11 @@ class Job:
     fps: int
     block: int
     cameras: tuple[Camera, ...]
-    show: bool
 
 
 @dataclass(frozen=True)
 class View:
-    """Whether pictures may be shown, and the number of the order that said so (0 = the job itself)."""
+    """Whether pictures may be shown, and the number of the order that said so (0 = none yet: they may)."""
 
     show: bool
     seq: int
@@ -95,13 +94,10 @@ def parse_job(message: Mapping[str, object]) -> Job:
     raw = message["job"]
     if not isinstance(raw, dict):
         raise BadMessageError(f"job must be an object, not {type(raw).__name__}")
-    _only(raw, "job", {"window", "width", "height", "fps", "block", "cameras", "show"})
+    _only(raw, "job", {"window", "width", "height", "fps", "block", "cameras"})
     window = raw.get("window")
     if not isinstance(window, str) or not WINDOW.fullmatch(window):
         raise BadMessageError(f"job.window must match {WINDOW.pattern}, not {window!r}")
-    show = raw.get("show")
-    if not isinstance(show, bool):
-        raise BadMessageError(f"job.show must be true or false, not {show!r}")
     cameras = raw.get("cameras")
     if not isinstance(cameras, list) or not 1 <= len(cameras) <= MAX_CAMERAS:
         raise BadMessageError(f"job.cameras must be a list of 1 to {MAX_CAMERAS} cameras")
@@ -120,7 +116,6 @@ def parse_job(message: Mapping[str, object]) -> Job:
         fps=_integer(raw, "fps", 1, 30),
         block=block,
         cameras=parsed,
-        show=show,
     )
 
 

@@ -31,7 +31,7 @@ def run(channel: Channel, job: Job, sources: Mapping[str, Source]) -> None:
         except BlockingIOError:
             return  # the loop is woken already
 
-    view = View(job.show, 0)
+    view = View(True, 0)
     workers = {c.name: Worker(job, c, sources[c.name], view, changed) for c in job.cameras}
     for worker in workers.values():
         worker.start()
