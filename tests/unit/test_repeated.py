@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from demo import left, matrix
 from sightglass.api.shapes import OpenBody
+from sightglass.causes import DEPARTURES
 from sightglass.config import Config, Ports
 from sightglass.console import news
 from sightglass.feed import job
@@ -37,6 +38,12 @@ def test_a_window_has_as_many_cameras_everywhere() -> None:
         ("", str(most)),
     ]
     assert most <= _most(Config, "cameras"), "of those that a gateway has"
+
+
+@pytest.mark.requirement("A5")
+def test_the_console_takes_every_reason_for_a_cut() -> None:
+    """One that it does not know would be a broken channel, and end the window for all."""
+    assert set(get_args(news.Gone)) == set(DEPARTURES)
 
 
 @pytest.mark.requirement("A2")
