@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightglass import receipts
-from sightglass.receipts import NO_HEAD, Head
+from sightglass.receipts import NO_HEAD, Head, time_of
 from sightglass.verify import MOST_PROBLEMS, ROLLED_BACK, Report, verify
 
 pytestmark = pytest.mark.requirement("U5")
@@ -306,3 +307,18 @@ def test_one_edit_in_a_long_chain_is_named_once() -> None:
     lines[20] = lines[20].replace(b'"i":21', b'"i":12')
     report = found(lines, documents, head)
     assert [(problem.name, problem.line) for problem in report.problems] == [("edited", 21)]
+
+
+@pytest.mark.parametrize(
+    ("at", "time"),
+    [
+        ("2026-11-23T10:00:00.000+00:00", datetime(2026, 11, 23, 10, tzinfo=UTC)),
+        ("2026-11-23T11:00:00+01:00", datetime(2026, 11, 23, 10, tzinfo=UTC)),
+        ("2026-11-23T10:00:00", None),
+        ("yesterday", None),
+        ("", None),
+    ],
+)
+def test_an_events_time_is_one_with_a_zone_or_none(at: str, time: datetime | None) -> None:
+    """Whoever edits it must not keep the agent from reading the rest."""
+    assert time_of({"at": at}) == time

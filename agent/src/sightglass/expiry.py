@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sightglass.receipts import time_of
+
 EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
 """No event is older: a clock that shows less is not set."""
 KEEP = timedelta(days=365)
@@ -74,12 +76,3 @@ def due(events: Iterable[Mapping[str, Any]], since: int, now: datetime) -> Due:
             break
         to = event["n"]
     return Due(to, {n: key for n, key in documents.items() if n <= to})
-
-
-def time_of(event: Mapping[str, Any]) -> datetime | None:
-    """When an event was written; None when somebody edited its time into none, or into one without a zone."""
-    try:
-        found = datetime.fromisoformat(event["at"])
-    except ValueError:
-        return None
-    return found if found.tzinfo else None

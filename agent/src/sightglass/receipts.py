@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 ZERO = "0" * 64
@@ -117,6 +118,15 @@ def parse(raw: bytes) -> dict[str, Any] | None:
         and (found["personal"] is None or _HASH.fullmatch(str(found["personal"])))
     )
     return found if shaped else None
+
+
+def time_of(written: Mapping[str, Any]) -> datetime | None:
+    """When an event was written; None when somebody edited its time into none, or into one without a zone."""
+    try:
+        found = datetime.fromisoformat(written["at"])
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
 
 
 def as_written(found: dict[str, Any], raw: bytes) -> bool:

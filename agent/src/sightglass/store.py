@@ -15,9 +15,9 @@ from typing import Any
 
 from sightglass import durable, receipts
 from sightglass.adapters import clock
-from sightglass.expiry import EARLIEST, Trust, due, time_of
+from sightglass.expiry import EARLIEST, Trust, due
 from sightglass.personal import Personal
-from sightglass.receipts import Head
+from sightglass.receipts import Head, time_of
 from sightglass.segments import Segments, events
 from sightglass.verify import Report
 from sightglass.verify import verify as verdict
