@@ -73,6 +73,7 @@ def test_a_browser_sees_live_frames_and_hears_why_they_end(site: Site) -> None:
         site.lane("moving")
         suspended = next_event(page, "state")
         assert (suspended["state"], "moving" in suspended["text"]) == ("suspended", True)
+        assert suspended["text"].startswith("No picture for now. The lane is not safe: stay out of it.")
         site.lane("idle")
         assert next_event(page, "state")["state"] == "open"
         site.close()
