@@ -282,10 +282,21 @@ class Agent:
         if lost is not None:
             return lost
         if state is State.OPENING:
-            return Ready() if live.published() else None
+            return await self._ready() if live.published() else None
         if live.watched():
             self.machine, _ = step(self.machine, Watched(), clock.boottime())
         return live.moved() or live.blank_missing()
+
+    async def _ready(self) -> Event | None:
+        # By a look that begins now: the last one may be older than what the stream server listens on.
+        await self.observer.look()
+        verdicts = self._verdicts()
+        harm = demanded(self.machine, verdicts, clock.boottime())
+        return harm or (Ready() if self._may_renew(verdicts) else None)
+
+    def _may_renew(self, verdicts: tuple[Verdict, ...]) -> bool:
+        standing = tuple(verdict for verdict in verdicts if verdict.guard in guards.STANDING)
+        return renewable(self.machine, standing, frozenset(guards.STANDING))
 
     async def _gone(self) -> bool:
         try:
@@ -300,8 +311,7 @@ class Agent:
             self.live = None
         if live is None or window is None:
             return
-        standing = tuple(verdict for verdict in verdicts if verdict.guard in guards.STANDING)
-        if not renewable(self.machine, standing, frozenset(guards.STANDING)):
+        if not self._may_renew(verdicts):
             return
         viewers, vpn = self.viewers(), self.observer.vpn()
         if not live.lease_due(viewers, window.renewed):

@@ -26,8 +26,8 @@ MOST_VISITS = 200
 """Of one node in one window; a client that comes and goes in a loop must not fill the disk."""
 MOST_REFUSALS = 50
 """Refusals recorded in one window; one line a node and reason, so that a client that retries fills no disk."""
-UNSEEN_BYTES = 200_000
-"""To one who never joined: the page and refused questions take less, a picture more. Beyond it the record says so."""
+UNSEEN_BYTES = 100_000
+"""To one who never joined: the page takes 13 kB, three seconds of a picture more. Beyond it the record says so."""
 _MOST_KNOWN = 50
 """Answers of tailscaled that are remembered for POLL_S."""
 

@@ -208,10 +208,16 @@ def test_with_a_join_check_that_says_yes_to_all(site: Site, rows: list[Row]) -> 
         "    async def undecided(self, ask: Ask) -> bool:\n",
     )
     with started(site), yes, restarted(site):
-        site.open()
-        rows.append(Row("identity at the join (yes to all)", "not seen: nobody joins on the record", look(site)))
+        window = site.open()["id"]
+        rows.append(
+            Row("identity at the join (yes to all)", "the record: bytes to somebody who never joined", look(site))
+        )
         holds(rows[-1])
+        assert site.watch(frames=50)
         site.close()
+        seen = [(event["event"], event["data"].get("joined"), event["who"]) for event in site.events(window)]
+        assert [(joined, who["user"]) for event, joined, who in seen if event == "left"] == [(False, "maintainer")]
+        assert "joined" not in {event for event, _, _ in seen}
 
 
 @pytest.mark.requirement("N3")

@@ -71,7 +71,7 @@ def dialled(site: Site) -> set[str]:
         offering.stdin.flush()
         answer = json.loads(offering.stdout.readline())
         assert answer["status"] == 201, answer
-        site.wait_frames(25)  # as long as the server tries its candidates
+        site.wait_frames(50)  # longer than the server tries its candidates, also on a busy machine
         assert site.watch(frames=3), "the window still works"
     finally:
         for process in (offering, sniffer):
