@@ -10,23 +10,25 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
+from sightglass.adapters import clock
 from sightglass.adapters.console import ConsoleChannel
 from sightglass.adapters.feed import FeedChannel
 from sightglass.adapters.load import LoadWatch
 from sightglass.adapters.mqtt import LaneListener
 from sightglass.adapters.pins import Pins
 from sightglass.adapters.tailnet import Tailnet
-from sightglass.agent import Agent
+from sightglass.agent import ANEW_S, Agent
 from sightglass.config import Config
-from sightglass.live import Parts
+from sightglass.live import Live, Parts
 from sightglass.observer import Observer
 from sightglass.refusal import Refusal
 from sightglass.store import Store
-from sightglass.window import Disable, Enable, Event, Gone, Machine, Purpose, State, Window
+from sightglass.window import Disable, Enable, Event, Gone, Machine, Purpose, Safe, State, Window
 from tests.unit.test_config import GOOD
 
 WINDOW = Window("w-1", "r-1", ("cam1",), Purpose.DEBUG, 30, frozenset(), "redacted", 0.0, 1e12, opened=1.0)
@@ -102,6 +104,84 @@ def test_a_window_that_ends_on_a_full_disk_has_its_end_in_the_record_later(agent
         ("closed", WINDOW.id, "disabled"),
     ]
     assert agent.store.verify().ok
+
+
+@pytest.mark.requirement("P2")
+def test_a_picture_that_cannot_be_recorded_is_not_shown_again(agent: Agent) -> None:
+    """A suspended window on a full disk: its end comes, and not the picture first."""
+    shown: list[object] = []
+    agent.store.append("opening", WINDOW.id, {}, {"user": "bob"})
+    agent.machine = dataclasses.replace(agent.machine, state=State.SUSPENDED, window=WINDOW)
+
+    class Shown:
+        cut_ms = 0.0
+
+        def show(self, picture: bool) -> None:
+            shown.append(picture)
+
+        async def tell(self, _wait_s: float) -> None:
+            pass
+
+        async def cut(self) -> None:
+            shown.append("cut")
+
+    agent.live = cast("Live", Shown())
+    with full_disk():
+        asyncio.run(agent._take(Safe()))
+    assert shown == ["cut"]
+    assert agent.last is not None
+    assert agent.last.cause == "no-room"
+
+
+@pytest.mark.requirement("O2")
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_a_blank_that_came_while_nobody_read_counts(confirmed: bool) -> None:
+    """A slow write of the record kept the loop from the feed's word; without it (the control) the window ends."""
+    live = object.__new__(Live)
+    feed = SimpleNamespace(report=None)
+    live._parts = cast("Parts", SimpleNamespace(feed=feed))
+    live._blank_by, live._blank_seq = 0.0, 4
+
+    async def ask() -> object:
+        if confirmed:
+            asyncio.get_running_loop().call_soon(setattr, feed, "report", SimpleNamespace(seq=4, show=False))
+        return await live.blank_missing()
+
+    assert (asyncio.run(ask()) is None) is confirmed
+
+
+@pytest.mark.requirement("F3")
+@pytest.mark.parametrize("part", ["refresh", "look"])
+def test_a_slow_answer_after_a_stall_delays_no_later_wish(
+    agent: Agent, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it took the asking itself for the next stall, and then every turn for ever."""
+
+    async def slow() -> None:
+        await asyncio.sleep(1.2)
+
+    monkeypatch.setattr(agent.observer, part, slow)
+    agent.live = cast("Live", SimpleNamespace())
+    agent.machine = dataclasses.replace(agent.machine, state=State.OPEN, window=WINDOW)
+
+    async def turns() -> list[float]:
+        took = []
+        for _ in range(3):
+            began = clock.boottime()
+            await agent._after_stall()
+            took.append(clock.boottime() - began)
+        agent._judged = 0.0
+        asked = asyncio.create_task(agent.submit(Disable()))
+        await asyncio.sleep(0)
+        began = clock.boottime()
+        await agent._after_stall()
+        took.append(clock.boottime() - began)
+        asked.cancel()
+        return took
+
+    first, *later, wished = asyncio.run(turns())
+    assert ANEW_S <= first < ANEW_S + 0.3, "the control: it asks anew after a stall"
+    assert max(*later, wished) < 0.1
 
 
 @pytest.mark.requirement("N3")

@@ -267,6 +267,18 @@ def test_a_picture_without_a_join_is_on_the_record(asked: Asked, how: str) -> No
     assert len(asked.records) == 1, "once"
 
 
+@pytest.mark.requirement("P2")
+def test_a_late_join_hides_nothing(asked: Asked) -> None:
+    """Sent before anybody asked: it stands beside the visit that came after it."""
+    asked.sent[ANN] = 50_000_000
+    asked.ask(READ)
+    asked.sent[ANN] += 20_000
+    asked.joins.end("closed", (VIEWER,))
+    assert [(event, data.get("bytes")) for event, data, _ in asked.records] == [
+        ("left", 50_000_000), ("joined", None), ("left", 20_000)
+    ]  # fmt: skip
+
+
 @pytest.mark.requirement("U5")
 def test_a_node_that_comes_and_goes_for_ever_is_refused(asked: Asked) -> None:
     """The control: the visits before it are let in, each on the record."""

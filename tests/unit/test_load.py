@@ -50,6 +50,18 @@ def site(tmp_path: Path) -> Site:
 
 
 @pytest.mark.requirement("N2")
+def test_a_bad_moment_of_long_ago_does_not_go_on(site: Site) -> None:
+    """Nobody measures between windows: a slow answer two hours ago and one now are two moments."""
+    site.say(answer_s=0.25)
+    site.now += 7200
+    site.say(answer_s=0.25)
+    assert site.verdict() == (Outcome.PASS, "ok")
+    site.now += 3.5
+    site.say(answer_s=0.25)
+    assert site.verdict() == (Outcome.FAIL, "load"), "the control: from now on it counts"
+
+
+@pytest.mark.requirement("N2")
 @pytest.mark.parametrize(
     "bad", [{"fps": 7.9}, {"answer_s": 0.25}, {"pressure": "40.01"}], ids=["frame rate", "broker", "processor"]
 )

@@ -130,6 +130,25 @@ def test_a_silence_is_logged_once_until_it_changes(
         assert logged(1) == []
 
 
+@pytest.mark.requirement("A5")
+def test_an_older_answer_never_takes_the_place_of_a_newer_one(tmp_path: Path) -> None:
+    """A slow one arrives last; and two who wait for the same question ask one more, not two."""
+    api = Slow(["n1"], 0.0)
+    found, _ = made(api, tmp_path)
+
+    async def late() -> None:
+        now = clock.boottime()
+        await found._ask(now)
+        api.peers = ["n1", "n2"]
+        await found._ask(now - 1)
+        assert [peer.node for peer in found.vpn().peers] == ["n1"]  # type: ignore[union-attr]
+        api.asked, api.seconds = 0, 0.1
+        await asyncio.gather(found.refresh(), found.refresh(), found.refresh())
+        assert api.asked == 2 * len(api.peers)
+
+    asyncio.run(late())
+
+
 @pytest.mark.requirement("P2")
 def test_who_could_watch_is_asked_about_first(tmp_path: Path) -> None:
     """Devices that come later do not make a viewer unknown, and that some are left out is said."""
@@ -140,6 +159,14 @@ def test_who_could_watch_is_asked_about_first(tmp_path: Path) -> None:
     vpn = asyncio.run(tailnet.vpn(1.0))
     assert "n500" in {peer.node for peer in vpn.peers}
     assert (api.asked, vpn.unasked) == (MOST_PEERS, 6)
+
+
+@pytest.mark.requirement("A1")
+def test_a_kernel_that_cannot_tell_is_no_empty_answer() -> None:
+    """As without the module udp_diag; a protocol that has no module stands for it. UDP's own answer is the control."""
+    assert list(sockets._dump(socket.AF_INET, socket.IPPROTO_UDP, 0)) == []
+    with pytest.raises(OSError, match="netlink refused"):
+        list(sockets._dump(socket.AF_INET, 200, 0))
 
 
 @pytest.mark.requirement("A1")

@@ -57,9 +57,11 @@ IDLE_S = 2.0
 STALL_S = 1.0
 """A loop that has stood still for longer asks anew before it judges: what is old then is old because nobody asked. The
 record's disk may need seconds for a write; the leases and the shutter's clock go on meanwhile."""
+ANEW_S = 0.5
+"""How long the loop waits for that, unless somebody wants something or the deadline comes."""
 _ASKED = frozenset({"opening", "cause", "disabled", "enabled"})
 """Events that somebody asked for, and that carry who and why; a disabled window's cause and mark carry the same."""
-_PERMITS = frozenset({"opening", "opened", "joined", "enabled"})
+_PERMITS = frozenset({"opening", "opened", "resumed", "joined", "enabled"})
 """Events without which nothing may happen. Any other tells what has happened, and is owed where there is no room."""
 
 
@@ -158,10 +160,14 @@ class Agent:
             self._turned.notify_all()
 
     async def _after_stall(self) -> None:
-        before, self._judged = self._judged, clock.boottime()
-        window = self.machine.window
-        if self.live is not None and window is not None and before + STALL_S < self._judged < window.deadline:
-            await asyncio.gather(self.observer.refresh(), self.observer.look())
+        now, window = clock.boottime(), self.machine.window
+        if self.live is not None and window is not None and now > self._judged + STALL_S:
+            asking = asyncio.gather(self.observer.refresh(), self.observer.look(), return_exceptions=True)
+            end = min(now + ANEW_S, window.deadline)
+            while not asking.done() and self._inbox.empty() and clock.boottime() < end:
+                await asyncio.wait({asking}, timeout=0.02)
+        # Only now: a slow answer was taken for the next stall, and every later cut waited for one.
+        self._judged = clock.boottime()
 
     def _pause(self) -> float:
         if self.machine.state is State.CLOSING:
@@ -261,6 +267,7 @@ class Agent:
             self.observer.floor = self.store.newest()
 
     async def _start(self, window: Window) -> None:
+        self._judged = clock.boottime()  # the opening's guards have just been asked
         live = Live(self.parts, window, lambda: self.machine, self._record, self.changed.set)
         self.live = live
         await live.start()
@@ -285,7 +292,7 @@ class Agent:
             return await self._ready() if live.published() else None
         if live.watched():
             self.machine, _ = step(self.machine, Watched(), clock.boottime())
-        return live.moved() or live.blank_missing()
+        return live.moved() or await live.blank_missing()
 
     async def _ready(self) -> Event | None:
         # By a look that begins now: the last one may be older than what the stream server listens on.

@@ -86,8 +86,8 @@ class Joins:
             viewer = self._viewer(ask)
             if viewer is None:
                 return False
-            peer = await self._peer(viewer)
             there = await self.connected(_WAYS[ask.protocol], viewer)
+            peer = await self._peer(viewer)
         except (TailnetError, ValueError) as error:
             log.warning("join: refused, the viewer is unknown: %s", error)
             return False
@@ -155,7 +155,7 @@ class Joins:
         for viewer in viewers:
             self._unseen(viewer)
 
-    def _unseen(self, viewer: Viewer) -> None:
+    def _unseen(self, viewer: Peer | Viewer) -> None:
         # The kernel's count needs no word of the stream server, which alone tells of joins.
         node = self._nodes.get(viewer.node, Node())
         unseen = self._total(viewer) - node.sent
@@ -178,6 +178,8 @@ class Joins:
         if visit is not None:
             visit.peer, visit.away = peer, None
             return True
+        if peer.node not in self._nodes:
+            self._unseen(peer)  # a late join must not take along what nobody told of
         if not self._write("joined", {"by": by}, peer):  # on disk before the first byte
             return False
         node = self._nodes.setdefault(peer.node, Node(sent=self._total(peer)))

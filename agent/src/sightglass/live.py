@@ -29,6 +29,7 @@ SERVER_CONFIG = "mediamtx.yml"
 LIVE_S = 3.0
 """How long an opening waits for a live picture; after that a slate will do: a dead camera is a reason to look."""
 BLANK_S = 0.5
+READ_S = 0.02
 FAREWELL_S = 0.025
 """How long a cut waits at most for the pages to hear why: they hear it in 3 ms, and a cut has 100."""
 _SHOWN = {State.OPEN: "open", State.SUSPENDED: "suspended"}
@@ -176,10 +177,12 @@ class Live:
         await self.tell(FAREWELL_S if before - wanted else 0.0)
         # Never beyond the deadline: an agent that stands still then shows nothing after it. Whole seconds, 1 at least.
         left = math.ceil(self._window.deadline - clock.boottime())
-        await self._shutter.renew(self.own, sorted(wanted, key=str), max(1, min(self._parts.config.lease_s, left)))
-        self._counted = clock.boottime()
-        for viewer, why in leaving.items():
-            self.joins.depart(viewer, why)
+        try:
+            await self._shutter.renew(self.own, sorted(wanted, key=str), max(1, min(self._parts.config.lease_s, left)))
+            self._counted = clock.boottime()
+        finally:
+            for viewer, why in leaving.items():
+                self.joins.depart(viewer, why)
 
     @property
     def holding(self) -> frozenset[str]:
@@ -207,16 +210,22 @@ class Live:
         self._blank_seq = self._parts.feed.order_show(picture)
         self._blank_by = None if picture else clock.boottime() + BLANK_S
 
-    def blank_missing(self) -> End | None:
+    async def blank_missing(self) -> End | None:
         """The end of a window whose blank slate was not confirmed in time."""
+        if self._blank_by is not None and clock.boottime() >= self._blank_by and not self._blank():
+            # A record's slow write has kept the loop from reading: what has come meanwhile counts.
+            await asyncio.sleep(READ_S)
         if self._blank_by is None:
             return None
-        report = self._parts.feed.report
-        if report is not None and report.seq >= self._blank_seq and not report.show:
+        if self._blank():
             self._blank_by = None
         elif clock.boottime() >= self._blank_by:
             return End("not-suspended", f"the blank picture was not confirmed within {BLANK_S * 1000:.0f} ms")
         return None
+
+    def _blank(self) -> bool:
+        report = self._parts.feed.report
+        return report is not None and report.seq >= self._blank_seq and not report.show
 
     async def lost(self, state: State) -> End | None:
         """The end of a window that has lost a part, or the room for its record."""

@@ -34,11 +34,10 @@ def ask(link: socket.socket, kind: int, flags: int, payload: bytes) -> Iterator[
         while at < len(data):
             length, answer, _, _, _ = _HEADER.unpack_from(data, at)
             body, at = data[at + _HEADER.size : at + length], at + ((length + 3) & ~3)
-            if answer == _DONE:
-                return
-            if answer == _ERROR:
-                (errno,) = struct.unpack_from("=i", body)
-                if errno:
+            if answer in (_DONE, _ERROR):
+                # A dump that the kernel cannot make, for want of a module, says so where it is done, and is not empty.
+                (errno,) = struct.unpack_from("=i", body) if len(body) >= 4 else (0,)
+                if errno < 0:
                     raise NetlinkError(-errno, "netlink refused the request")
                 return
             yield body

@@ -93,7 +93,9 @@ class Observer:
         if asking is not None and not asking.done():
             await asyncio.wait({asking}, timeout=ASK_S)
         if asking is None or asking.done():
-            self._asking = asking = asyncio.create_task(self._ask(clock.boottime()), name="ask-tailscaled")
+            if self._asking is asking or self._asking is None:
+                self._asking = asyncio.create_task(self._ask(clock.boottime()), name="ask-tailscaled")
+            asking = self._asking  # perhaps that of another who has waited for the same
             await asyncio.wait({asking}, timeout=ASK_S)
         if asking.done():
             asking.result()
@@ -107,6 +109,8 @@ class Observer:
             self._doubt("vpn", f"tailscaled does not answer: {error}")
             return
         self._doubt("vpn", None)
+        if self._vpn is not None and self._vpn[0] > asked:
+            return
         before, self._vpn = self.vpn(), (asked, vpn)
         if before is None or before.peers != vpn.peers or before.own != vpn.own:
             self._changed()

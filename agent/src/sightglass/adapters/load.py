@@ -15,6 +15,10 @@ from sightglass.facts import Strain
 _CGROUP = Path("/sys/fs/cgroup/system.slice")
 
 
+GAP_S = 10.0
+"""Between two figures: what was beyond its limit before a longer gap begins anew."""
+
+
 class LoadWatch:
     """Keeps the newest figures. `now` is a boottime."""
 
@@ -56,7 +60,8 @@ class LoadWatch:
         return tuple(found)
 
     def _strain(self, before: Strain | None, what: str, seen: float | None, limit: str, *, beyond: bool) -> Strain:
-        since = None if not beyond else before.since if before and before.since is not None else self._now()
+        going_on = before is not None and before.since is not None and self._now() <= before.at + GAP_S
+        since = None if not beyond else before.since if before and going_on else self._now()
         return Strain(what, seen, limit, since, self._now())
 
     def _read(self, unit: str) -> float | None:
