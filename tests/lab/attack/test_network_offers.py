@@ -19,6 +19,9 @@ from tests.lab.window.site_under_test import Site
 _PACKET = re.compile(r"IP6? (\S+)\.\d+ > (\S+)\.(\d+): ")
 PORT = 7100
 HOOK, BROKER = 8800, 1883
+# Not by IPv6: the unit cannot make such a socket.
+ALL = {"lan", "wan", "member", "loopback", "broker", "hook", "viewer"}
+MOST_OFFERS = 6
 
 
 def targets(site: Site) -> dict[str, tuple[str, int]]:
@@ -71,7 +74,7 @@ def dialled(site: Site) -> set[str]:
         offering.stdin.flush()
         answer = json.loads(offering.stdout.readline())
         assert answer["status"] == 201, answer
-        site.wait_frames(50)  # longer than the server tries its candidates, also on a busy machine
+        site.wait_frames(25)  # as long as the server tries its candidates
         assert site.watch(frames=3), "the window still works"
     finally:
         for process in (offering, sniffer):
@@ -121,10 +124,14 @@ def test_an_offer_makes_the_server_dial_nobody(site: Site) -> None:
     offers = site.gateway.run(["find", "/opt/sightglass/venv", "-path", "*sightglass/console/offers.py"]).stdout.strip()
     with replaced(site, offers, r"without_candidates\(sdp\),", "sdp,"), without_the_sandbox(site):
         # The kernel cannot tell the offer's way to the hook from the server's own.
-        assert dialled(site) == {"hook", "viewer"}, "the kernel alone"
+        assert dialled(site) <= {"hook", "viewer"}, "the kernel alone"
         mine = replaced(site, RULES, r"meta skuid \$sightglass_stream counter drop", "")
         with mine, replaced(site, RULES, r"oifname != \$sightglass_vif counter drop", ""):
-            reached = dialled(site)
-    # Not by IPv6: the unit cannot make such a socket.
-    assert reached >= {"lan", "wan", "member", "loopback", "broker", "hook", "viewer"}, "the control"
-    assert dialled(site) == set()
+            # On a busy machine the server's ICE library leaves out one or two candidates of an offer, others each time.
+            reached: set[str] = set()
+            offers_made = 0
+            while not reached >= ALL and offers_made < MOST_OFFERS:
+                reached, offers_made = reached | dialled(site), offers_made + 1
+    assert reached >= ALL, f"the control, after {offers_made} offers"
+    for _ in range(offers_made):
+        assert dialled(site) == set()
