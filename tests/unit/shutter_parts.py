@@ -156,7 +156,7 @@ def net() -> Iterator[Net]:
     package = directory / "sightglass"
     source = ROOT / "agent/src/sightglass"
     shutil.copytree(source / "shutter", package / "shutter", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("__init__.py", "netlink.py"):
+    for name in ("__init__.py", "netlink.py", "sockdiag.py"):
         shutil.copy(source / name, package)
     passwd = directory / "passwd"
     ours = "".join(f"{name}:x:{uid}:{uid}::/nonexistent:/usr/sbin/nologin\n" for name, uid in UIDS.items())

@@ -10,16 +10,11 @@ import socket
 import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
 
-from sightglass import netlink
+from sightglass import netlink, sockdiag
 from sightglass.facts import Listener
 from sightglass.viewers import Address
 
-_BY_FAMILY = 20
-_ESTABLISHED, _CLOSE, _LISTEN = 1, 7, 10
-_REQUEST = struct.Struct("=BBBBI48x")
-_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 # inet_diag_msg: family, state, timer, retransmits; ports, addresses, interface, cookie; expiry, queues, uid, inode.
 _SEEN = struct.Struct("!xBxxHH16s16s")
 _UID = struct.Struct("=I")
@@ -43,29 +38,22 @@ def read(uids: Collection[int], ports: Collection[int]) -> Sockets:
     listeners: set[Listener] = set()
     connected: set[tuple[int, Address]] = set()
     for protocol, kind, states in (
-        ("tcp", socket.IPPROTO_TCP, 1 << _LISTEN | 1 << _ESTABLISHED),
-        ("udp", socket.IPPROTO_UDP, 1 << _CLOSE),
+        ("tcp", socket.IPPROTO_TCP, 1 << sockdiag.LISTEN | 1 << sockdiag.ESTABLISHED),
+        ("udp", socket.IPPROTO_UDP, 1 << sockdiag.CLOSE),
     ):
-        for family in _FAMILIES:
+        for family in sockdiag.FAMILIES:
             for state, uid, port, local, remote in _dump(family, kind, states):
-                if state == _ESTABLISHED:
+                if state == sockdiag.ESTABLISHED:
                     if port in ports:
-                        connected.add((port, _address(family, remote)))
+                        connected.add((port, sockdiag.address(family, remote)))
                 elif uid in uids or port in ports:
-                    listeners.add(Listener(protocol, str(_address(family, local)), port, uid))
+                    listeners.add(Listener(protocol, str(sockdiag.address(family, local)), port, uid))
     return Sockets(frozenset(listeners), frozenset(connected))
 
 
 def _dump(family: int, protocol: int, states: int) -> Iterator[tuple[int, int, int, bytes, bytes]]:
     """State, owner, local port, and local and remote address as bytes, of each socket."""
     with netlink.connect(netlink.SOCK_DIAG) as link:
-        for body in netlink.ask(link, _BY_FAMILY, netlink.DUMP, _REQUEST.pack(family, protocol, 0, 0, states)):
+        for body in sockdiag.dump(link, family, protocol, states):
             state, port, _, local, remote = _SEEN.unpack_from(body)
             yield state, _UID.unpack_from(body, _UID_AT)[0], port, local, remote
-
-
-def _address(family: int, packed: bytes) -> Address:
-    if family == socket.AF_INET:
-        return IPv4Address(packed[:4])
-    address = IPv6Address(packed)
-    return address.ipv4_mapped or address
