@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -127,3 +128,15 @@ def fill(directory: Path) -> Path:
         while True:
             out.write(b"x" * 4096)
     return ballast
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No byte can be written."""
+
+    def full(_fd: int, _text: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.MonkeyPatch.context() as disk:
+        disk.setattr(os, "write", full)
+        yield

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
-import errno
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +26,7 @@ from sightglass.observer import Observer
 from sightglass.refusal import Refusal
 from sightglass.store import Store
 from sightglass.window import Disable, Enable, Event, Gone, Machine, Purpose, Safe, State, Window
+from tests.unit.receipts_parts import full_disk
 from tests.unit.test_config import GOOD
 
 WINDOW = Window("w-1", "r-1", ("cam1",), Purpose.DEBUG, 30, frozenset(), "redacted", 0.0, 1e12, opened=1.0)
@@ -61,18 +59,6 @@ def take(agent: Agent, event: Event) -> Machine:
         return await asyncio.wait_for(asked, 5)
 
     return asyncio.run(turns())
-
-
-@contextlib.contextmanager
-def full_disk() -> Iterator[None]:
-    """No byte can be written."""
-
-    def full(_fd: int, _text: bytes) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with pytest.MonkeyPatch.context() as disk:
-        disk.setattr(os, "write", full)
-        yield
 
 
 @pytest.mark.requirement("N3")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import stat
@@ -15,7 +14,7 @@ import pytest
 
 from sightglass import receipts, store
 from sightglass.store import MOST_OWED, Store
-from tests.unit.receipts_parts import chain_of, fill, mounted
+from tests.unit.receipts_parts import chain_of, fill, full_disk, mounted
 
 pytestmark = pytest.mark.requirement("U5")
 
@@ -268,19 +267,13 @@ def test_a_disk_that_fills_in_the_middle_of_a_line_leaves_no_half_line(small_dis
     assert kept.verify().ok
 
 
-def test_an_agent_starts_on_a_full_disk_and_says_later_that_it_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_agent_starts_on_a_full_disk_and_says_later_that_it_started(tmp_path: Path) -> None:
     """Somebody must be able to ask it why no window opens; a torn line that it found is not forgotten."""
-
-    def full(fd: int, text: bytes) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     Store(tmp_path, "boot-1")
     with chain_of(tmp_path).open("ab") as chain:
         chain.write(b"{")
-    with monkeypatch.context() as disk:
-        disk.setattr(os, "write", full)
+    with full_disk():
         kept = Store(tmp_path, "boot-2")
         assert kept.head.n == 1
         with pytest.raises(OSError, match="No space left"):
@@ -292,18 +285,12 @@ def test_an_agent_starts_on_a_full_disk_and_says_later_that_it_started(
 
 
 @pytest.mark.requirement("P2")
-def test_what_has_happened_is_owed_to_the_record_until_there_is_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_has_happened_is_owed_to_the_record_until_there_is_room(tmp_path: Path) -> None:
     """In its order, with its time and its person, before anything newer; the unwritable waits for nothing."""
-
-    def full(_fd: int, _text: bytes) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     kept = Store(tmp_path, "boot")
     kept.append("opening", "w-1", {}, {"user": "ann"})
-    with monkeypatch.context() as disk:
-        disk.setattr(os, "write", full)
+    with full_disk():
         for event in ("left", "cause", "closed"):
             with pytest.raises(OSError, match="No space left"):
                 kept.owe(event, "w-1", {}, {"user": "bob"} if event == "left" else None)
@@ -321,15 +308,11 @@ def test_what_has_happened_is_owed_to_the_record_until_there_is_room(
     assert kept.verify().ok
 
 
-def test_the_number_of_owed_events_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_owed_events_is_bounded(tmp_path: Path) -> None:
     """A disk that stays full must not fill the memory."""
 
-    def full(_fd: int, _text: bytes) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     kept = Store(tmp_path, "boot")
-    with monkeypatch.context() as disk:
-        disk.setattr(os, "write", full)
+    with full_disk():
         for _ in range(MOST_OWED + 5):
             with pytest.raises(OSError, match="No space left"):
                 kept.owe("disabled", None, {}, None)
