@@ -212,14 +212,15 @@ class Live:
 
     async def blank_missing(self) -> End | None:
         """The end of a window whose blank slate was not confirmed in time."""
-        if self._blank_by is not None and clock.boottime() >= self._blank_by and not self._blank():
-            # A record's slow write has kept the loop from reading: what has come meanwhile counts.
-            await asyncio.sleep(READ_S)
         if self._blank_by is None:
             return None
+        late = clock.boottime() >= self._blank_by
+        if late and not self._blank():
+            # A record's slow write has kept the loop from reading: what has come meanwhile counts.
+            await asyncio.sleep(READ_S)
         if self._blank():
             self._blank_by = None
-        elif clock.boottime() >= self._blank_by:
+        elif late:
             return End("not-suspended", f"the blank picture was not confirmed within {BLANK_S * 1000:.0f} ms")
         return None
 

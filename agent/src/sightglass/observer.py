@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -142,10 +142,7 @@ class Observer:
 
     async def watch_sockets(self, over: asyncio.Event) -> None:
         """Look until it is over."""
-        while not over.is_set():
-            await self.look()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(over.wait(), POLL_S)
+        await _again(self.look, POLL_S, over)
 
     async def ask_broker(self) -> None:
         """Measure the broker's answer once."""
@@ -153,17 +150,11 @@ class Observer:
 
     async def watch_broker(self, over: asyncio.Event) -> None:
         """Measure it until it is over: apart from `poll`, for a broker that hangs must not hide who may watch."""
-        while not over.is_set():
-            await self.ask_broker()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(over.wait(), BROKER_S)
+        await _again(self.ask_broker, BROKER_S, over)
 
     async def poll(self, over: asyncio.Event) -> None:
         """Ask until it is over."""
-        while not over.is_set():
-            await self.refresh()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(over.wait(), POLL_S)
+        await _again(self.refresh, POLL_S, over)
 
     def vpn(self) -> Vpn | None:
         """The last answer of tailscaled while it is fresh."""
@@ -231,6 +222,13 @@ class Observer:
             state_age_s=None if said is None or lane.state_max_age_s is None else now - said.at,
             state_max_age_s=math.inf if lane.state_max_age_s is None else lane.state_max_age_s,
         )
+
+
+async def _again(ask: Callable[[], Awaitable[None]], pause_s: float, over: asyncio.Event) -> None:
+    while not over.is_set():
+        await ask()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), pause_s)
 
 
 def _there(path: Path) -> bool:

@@ -388,9 +388,8 @@ def demanded(machine: Machine, verdicts: tuple[Verdict, ...], now: float) -> Eve
         if harm is not None and harm.outcome is Outcome.FAIL:
             return End(harm.code, harm.why)
         if now >= window.began + OPENING_S:
-            if doubt is not None:
-                return End(doubt.code, doubt.why)
-            return End("not-ready", f"no picture was published within {OPENING_S:.0f} s")
+            late = f"no picture was published within {OPENING_S:.0f} s"
+            return End(doubt.code, doubt.why) if doubt else End("not-ready", late)
         return None
     limits = machine.limits
     return _picture_demands(machine.state, window, verdicts, limits, now) or _nobody_watches(window, limits, now)
