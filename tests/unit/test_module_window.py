@@ -27,7 +27,7 @@ WINDOW = {
 ENDED = {**WINDOW, "state": "closed", "cause": "closed", "urls": {}}
 WANTED = {
     "state": "open", "request_id": "request-1", "cameras": ["cam1"], "reason": "the test asks", "minutes": None,
-    "purpose": "alignment", "viewers": [], "claimed_name": None, "window": None,
+    "purpose": "alignment", "viewers": [], "claimed_name": None, "window": None, "known": None,
 }  # fmt: skip
 
 
@@ -92,6 +92,12 @@ class FakeAgent:
         fields = {"site": "gw1", "state": state, "window": window, "last": last, "disabled": None, "version": "0.1.0"}
         self.routes["GET", "/v1/status"] = (200, {**fields, "chain": CHAIN})
 
+    def chain(self, hashes: list[str]) -> None:
+        """The events of its record, from the first; each as the agent answers it."""
+        for number in range(1, 30):
+            found = [{"n": number, "hash": hashes[number - 1]}] if number <= len(hashes) else []
+            self.routes["GET", f"/v1/receipts?after={number - 1}&limit=1"] = (200, {"events": found, "chain": CHAIN})
+
     def run(self, *, check: bool = False, **options: Any) -> dict[str, Any]:
         """The module's result."""
         found: dict[str, Any] = module.run(module.Agent(self.path, 5), {**WANTED, **options}, check=check)
@@ -103,6 +109,7 @@ def agent(tmp_path: Path) -> Iterator[FakeAgent]:
     """A socket with a closed gateway behind it."""
     found = FakeAgent(tmp_path / "agent.sock")
     found.status("closed")
+    found.chain([f"{number:02}" * 32 for number in range(1, 7)] + [str(CHAIN["hash"])])
     yield found
     found.server.shutdown()
     found.server.server_close()
@@ -214,14 +221,66 @@ def test_no_agent_is_one_sentence(tmp_path: Path) -> None:
         module.run(module.Agent(str(tmp_path / "absent.sock"), 1), WANTED, check=False)
 
 
+def _shapes(documented: dict[str, Any]) -> dict[str, Any]:
+    kept = ("type", "choices", "default", "elements", "required")
+    return {
+        name: {key: option[key] for key in kept if key in option}
+        | ({"options": _shapes(option["suboptions"])} if "suboptions" in option else {})
+        for name, option in documented.items()
+    }
+
+
 @pytest.mark.requirement("U1")
 def test_documentation_and_arguments_agree() -> None:
     """What `ansible-doc` shows is what the module takes."""
     documented = yaml.safe_load(module.DOCUMENTATION)["options"]
-    shapes = {
-        name: {key: option[key] for key in ("type", "choices", "default", "elements") if key in option}
-        for name, option in documented.items()
-    }
-    assert shapes == module.ARGUMENTS
+    assert _shapes(documented) == module.ARGUMENTS
     assert all(isinstance(line, str) for line in yaml.safe_load(module.DOCUMENTATION)["description"])
     assert {play["sightglass_window"]["state"] for play in yaml.safe_load(module.EXAMPLES)} == {"open", "closed"}
+
+
+HASHES = [f"{number:02}" * 32 for number in range(1, 7)] + [str(CHAIN["hash"])]
+KNOWN = {"n": 5, "hash": HASHES[4], "first": HASHES[0]}
+OTHER = "ff" * 32
+
+
+@pytest.mark.requirement("U5")
+def test_the_record_goes_on_from_what_was_seen(agent: FakeAgent) -> None:
+    """The event that was seen is still there; what is to be kept comes with the answer, also with a refusal's."""
+    assert agent.run(state="status")["record"] == "new"
+    result = agent.run(state="status", known=KNOWN)
+    assert (result["record"], result["chain"]) == ("same", {**CHAIN, "first": HASHES[0]})
+
+
+@pytest.mark.requirement("U5")
+@pytest.mark.parametrize(
+    ("hashes", "name"),
+    [
+        (HASHES[:4], "shortened"),
+        ([*HASHES[:4], OTHER, *HASHES[5:]], "rewritten"),
+        ([OTHER, *HASHES[1:]], "restarted"),
+        ([], "restarted"),
+    ],
+)
+def test_a_record_that_does_not_go_on_is_named(agent: FakeAgent, hashes: list[str], name: str) -> None:
+    """Nothing is opened on it; closing works, and says so. Without the knowledge (the control) it opens."""
+    agent.chain(hashes)
+    agent.routes["POST", "/v1/windows"] = (200, {**WINDOW, "chain": CHAIN})
+    agent.routes["POST", "/v1/windows/close"] = (200, {**ENDED, "chain": CHAIN})
+    with pytest.raises(module.Refused, match=rf"refused \(record-{name}\): event 5 of its record"):
+        agent.run(known=KNOWN)
+    assert not [asked for asked in agent.asked if asked[0] == "POST"], "and nothing was changed"
+    agent.status("open", WINDOW)
+    result = agent.run(state="closed", known=KNOWN)
+    assert (result["record"], result["state"]) == (name, "closed")
+    agent.status("closed")
+    assert agent.run()["state"] == "open"
+
+
+@pytest.mark.requirement("U5")
+def test_an_account_that_may_only_look_learns_nothing_of_the_record(agent: FakeAgent) -> None:
+    """Not assessed is not held: the answer has no word about it."""
+    agent.routes["GET", "/v1/receipts?after=0&limit=1"] = (403, {"code": "not-an-operator", "message": "no"})
+    result = agent.run(state="status", known=KNOWN)
+    assert "record" not in result
+    assert "chain" not in result

@@ -49,6 +49,25 @@ options:
   window:
     description: To close only this window, by its id.
     type: str
+  known:
+    description:
+      - The event of the chain of receipts that the caller has seen last, with the chain's first one. The module says
+        whether they are still in it. An opening is refused where they are not.
+      - The action plugin of the same name fills it in from the controller's ledger.
+    type: dict
+    suboptions:
+      n:
+        description: The event's number.
+        type: int
+        required: true
+      hash:
+        description: Its hash.
+        type: str
+        required: true
+      first:
+        description: The hash of the chain's first event.
+        type: str
+        required: true
   socket:
     description: The agent's socket.
     type: path
@@ -113,6 +132,17 @@ guards:
   returned: in check mode, when a window would be opened
   type: list
   elements: dict
+chain:
+  description: The newest event of the chain of receipts after this, and the hash of its first one.
+  returned: when the account may read receipts
+  type: dict
+  sample: {n: 7, hash: 0123…, first: 4567…}
+record:
+  description: >-
+    C(same) when the known event is still in the chain, C(new) when none is known; C(shortened), C(rewritten) or
+    C(restarted) when it is not.
+  returned: when the account may read receipts
+  type: str
 refused:
   description: The rule's name.
   returned: when the agent refuses
@@ -139,6 +169,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "viewers": {"type": "list", "elements": "str", "default": []},
     "claimed_name": {"type": "str"},
     "window": {"type": "str"},
+    "known": {
+        "type": "dict",
+        "options": {
+            "n": {"type": "int", "required": True},
+            "hash": {"type": "str", "required": True},
+            "first": {"type": "str", "required": True},
+        },
+    },
     "socket": {"type": "path", "default": "/run/sightglass-agent.sock"},
     "timeout": {"type": "int", "default": 45},
 }
@@ -169,6 +207,8 @@ class Agent:
 
     def __init__(self, path: str, timeout: float) -> None:
         self._path, self._timeout = path, timeout
+        self.chain: dict[str, Any] | None = None
+        self.record: dict[str, Any] = {}
 
     def ask(self, method: str, route: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """One request. Raises Refused with the agent's rule, or `no-agent` when it gives no answer."""
@@ -186,14 +226,54 @@ class Agent:
             connection.close()
         if not isinstance(found, dict):
             raise Refused("no-agent", f"{self._path} gives an answer that is no object")
+        self.chain = found.get("chain", self.chain)
         if answer.status != 200:
             raise Refused(str(found.get("code", answer.status)), str(found.get("message", "no reason was given")))
         return found
 
 
+def record(agent: Agent, known: Mapping[str, Any] | None) -> tuple[str, str]:
+    """What became of the chain since `known`, and the hash of its first event. Raises Refused."""
+    first = _event(agent, 1) or ""
+    if known is None or known["n"] == 0:
+        return "new", first
+    if first != known["first"]:
+        return "restarted", first
+    then = _event(agent, known["n"])
+    return "shortened" if then is None else "same" if then == known["hash"] else "rewritten", first
+
+
+def _event(agent: Agent, number: int) -> str | None:
+    found = agent.ask("GET", f"/v1/receipts?after={number - 1}&limit=1")["events"]
+    return str(found[0]["hash"]) if found and found[0]["n"] == number else None
+
+
 def run(agent: Agent, wanted: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     """The module's result, as RETURN describes it. `wanted` are the options by name. Raises Refused."""
     before = agent.ask("GET", "/v1/status")
+    try:
+        standing, first = record(agent, wanted["known"])
+    except Refused as refused:
+        # An account that may only look at the state learns nothing of the record, and says nothing of it.
+        if refused.code != "not-an-operator":
+            raise
+    else:
+        agent.record = {"record": standing, "first": first}
+        if standing not in ("new", "same") and wanted["state"] == "open":
+            n = wanted["known"]["n"]
+            raise Refused(f"record-{standing}", f"event {n} of its record, which the controller has seen, is not in it")
+    return {**_asked(agent, wanted, before, check=check), **remembered(agent)}
+
+
+def remembered(agent: Agent) -> dict[str, Any]:
+    """What a caller may keep of the record, after whatever was asked, also when that was refused."""
+    if not agent.record or agent.chain is None:
+        return {}
+    chain = {"n": agent.chain["n"], "hash": agent.chain["hash"], "first": agent.record["first"]}
+    return {"record": agent.record["record"], "chain": chain}
+
+
+def _asked(agent: Agent, wanted: Mapping[str, Any], before: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     if wanted["state"] == "open":
         return _open(agent, wanted, before, check=check)
     if wanted["state"] == "closed":
@@ -263,10 +343,11 @@ def main() -> None:
         required_if=[("state", "open", ("request_id", "cameras", "reason"))],
         supports_check_mode=True,
     )
+    agent = Agent(module.params["socket"], module.params["timeout"])
     try:
-        result = run(Agent(module.params["socket"], module.params["timeout"]), module.params, check=module.check_mode)
+        result = run(agent, module.params, check=module.check_mode)
     except Refused as refused:
-        module.fail_json(msg=str(refused), refused=refused.code)
+        module.fail_json(msg=str(refused), refused=refused.code, **remembered(agent))
     module.exit_json(**result)
 
 
