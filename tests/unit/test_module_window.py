@@ -27,7 +27,7 @@ WINDOW = {
 ENDED = {**WINDOW, "state": "closed", "cause": "closed", "urls": {}}
 WANTED = {
     "state": "open", "request_id": "request-1", "cameras": ["cam1"], "reason": "the test asks", "minutes": None,
-    "purpose": "alignment", "viewers": [], "claimed_name": None, "window": None, "known": None,
+    "purpose": "alignment", "viewers": [], "claimed_name": None, "window": None, "known": None, "fleet": False,
 }  # fmt: skip
 
 
@@ -87,9 +87,17 @@ class FakeAgent:
         self.server = Server(self.path, Handler)
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
-    def status(self, state: str, window: dict[str, Any] | None = None, last: dict[str, Any] | None = None) -> None:
+    def status(
+        self,
+        state: str,
+        window: dict[str, Any] | None = None,
+        last: dict[str, Any] | None = None,
+        disabled: dict[str, Any] | None = None,
+    ) -> None:
         """What GET /v1/status answers."""
-        fields = {"site": "gw1", "state": state, "window": window, "last": last, "disabled": None, "version": "0.1.0"}
+        fields = {
+            "site": "gw1", "state": state, "window": window, "last": last, "disabled": disabled, "version": "0.1.0"
+        }  # fmt: skip
         self.routes["GET", "/v1/status"] = (200, {**fields, "chain": CHAIN})
 
     def chain(self, hashes: list[str]) -> None:
@@ -236,7 +244,11 @@ def test_documentation_and_arguments_agree() -> None:
     documented = yaml.safe_load(module.DOCUMENTATION)["options"]
     assert _shapes(documented) == module.ARGUMENTS
     assert all(isinstance(line, str) for line in yaml.safe_load(module.DOCUMENTATION)["description"])
-    assert {play["sightglass_window"]["state"] for play in yaml.safe_load(module.EXAMPLES)} == {"open", "closed"}
+    assert {play["sightglass_window"]["state"] for play in yaml.safe_load(module.EXAMPLES)} == {
+        "open",
+        "closed",
+        "disabled",
+    }
 
 
 HASHES = [f"{number:02}" * 32 for number in range(1, 7)] + [str(CHAIN["hash"])]
@@ -284,3 +296,50 @@ def test_an_account_that_may_only_look_learns_nothing_of_the_record(agent: FakeA
     result = agent.run(state="status", known=KNOWN)
     assert "record" not in result
     assert "chain" not in result
+
+
+MARK = {"at": "2026-11-23T05:00:00+00:00", "user": "ann", "reason": "works on the road"}
+SWITCH = {"reason": "the switch /etc/sightglass/off is set"}
+
+
+def switched(agent: FakeAgent, route: str, state: str, disabled: dict[str, Any] | None) -> None:
+    """What the agent says when it is told to disable or enable."""
+    fields = {"site": "gw1", "state": state, "window": None, "last": None, "disabled": disabled, "version": "0.1.0"}
+    agent.routes["POST", route] = (200, {**fields, "chain": CHAIN})
+
+
+@pytest.mark.requirement("U2")
+def test_disables_once(agent: FakeAgent) -> None:
+    """A change the first time, with the reason and whether the whole fleet is told; then none. Check mode asks only."""
+    switched(agent, "/v1/disable", "disabled", MARK)
+    agent.status("open", WINDOW)
+    assert agent.run(state="disabled", check=True)["changed"] is True
+    assert agent.asked[-1][0] == "GET"
+    result = agent.run(state="disabled", fleet=True, reason="works on the road")
+    assert (result["changed"], result["state"]) == (True, "disabled")
+    assert agent.asked[-1][2] == {"reason": "works on the road", "fleet": True}
+    agent.status("disabled", disabled=MARK)
+    assert agent.run(state="disabled")["changed"] is False
+    assert agent.asked[-1][0] == "GET"
+
+
+@pytest.mark.requirement("U2")
+def test_the_switch_at_the_gateway_is_no_mark(agent: FakeAgent) -> None:
+    """Off by the switch alone: disabling keeps a mark beside it, enabling fails and says why."""
+    agent.status("disabled", disabled=SWITCH)
+    switched(agent, "/v1/disable", "disabled", MARK)
+    assert agent.run(state="disabled")["changed"] is True
+    switched(agent, "/v1/enable", "disabled", SWITCH)
+    with pytest.raises(module.Refused, match=r"still-disabled\): windows are not enabled: the switch .* is set"):
+        agent.run(state="enabled")
+
+
+@pytest.mark.requirement("U2")
+def test_enables_once(agent: FakeAgent) -> None:
+    """A change when it was disabled, and none when it was not, also while a window is open."""
+    agent.status("disabled", disabled=MARK)
+    switched(agent, "/v1/enable", "closed", None)
+    assert agent.run(state="enabled")["changed"] is True
+    for state, window in (("closed", None), ("open", WINDOW)):
+        agent.status(state, window)
+        assert agent.run(state="enabled")["changed"] is False

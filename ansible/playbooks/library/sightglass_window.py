@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: sightglass_window
-short_description: Open, close or show a maintenance window on a gateway
+short_description: Open, close, disable or show maintenance windows on a gateway
 description:
   - Asks the gateway's agent over its unix socket. The agent alone decides, and keeps the record.
   - A refusal fails with one line, the word refused, the rule's name and a sentence; nothing was changed then.
@@ -15,8 +15,9 @@ options:
   state:
     description:
       - C(open) opens a window, C(closed) closes whatever is open, C(status) only looks.
+      - C(disabled) closes whatever is open and refuses windows until C(enabled), also after a reboot.
     type: str
-    choices: [open, closed, status]
+    choices: [open, closed, disabled, enabled, status]
     default: status
   request_id:
     description:
@@ -28,7 +29,7 @@ options:
     type: list
     elements: str
   reason:
-    description: Why, in 5 to 200 printable characters. Required to open; kept in the record.
+    description: Why, in 5 to 200 printable characters. Required but to close and to look; kept in the record.
     type: str
   minutes:
     description: How long. Without it the site's default.
@@ -46,6 +47,10 @@ options:
   claimed_name:
     description: Who asks, as the caller says. Recorded beside what the kernel says.
     type: str
+  fleet:
+    description: With C(disabled), that every gateway is told so. The record and the page say it.
+    type: bool
+    default: false
   window:
     description: To close only this window, by its id.
     type: str
@@ -108,6 +113,11 @@ EXAMPLES = r"""
   sightglass_window:
     state: closed
     reason: The camera is straight again
+
+- name: Refuse windows from now on
+  sightglass_window:
+    state: disabled
+    reason: The road is dug up
 """
 
 RETURN = r"""
@@ -160,7 +170,7 @@ from urllib.parse import urlencode  # noqa: E402
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "state": {"type": "str", "choices": ["open", "closed", "status"], "default": "status"},
+    "state": {"type": "str", "choices": ["open", "closed", "disabled", "enabled", "status"], "default": "status"},
     "request_id": {"type": "str"},
     "cameras": {"type": "list", "elements": "str"},
     "reason": {"type": "str"},
@@ -168,6 +178,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "purpose": {"type": "str", "choices": ["alignment", "debug"], "default": "alignment"},
     "viewers": {"type": "list", "elements": "str", "default": []},
     "claimed_name": {"type": "str"},
+    "fleet": {"type": "bool", "default": False},
     "window": {"type": "str"},
     "known": {
         "type": "dict",
@@ -278,6 +289,8 @@ def _asked(agent: Agent, wanted: Mapping[str, Any], before: Mapping[str, Any], *
         return _open(agent, wanted, before, check=check)
     if wanted["state"] == "closed":
         return _close(agent, wanted, before, check=check)
+    if wanted["state"] in ("disabled", "enabled"):
+        return _switch(agent, wanted, before, check=check)
     return {"changed": False, "state": before["state"], "window": _window(before), "status": before}
 
 
@@ -320,6 +333,25 @@ def _close(agent: Agent, wanted: Mapping[str, Any], before: Mapping[str, Any], *
     return _result(before, window["state"], window, current is not None)
 
 
+def _switch(agent: Agent, wanted: Mapping[str, Any], before: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
+    off = wanted["state"] == "disabled"
+    # The switch at the gateway disables, too, and has no date: whoever takes it away must not enable what we disabled.
+    marked = "at" in (before["disabled"] or {})
+    if marked == off and (off is (before["state"] == "disabled")):
+        return _result(before, before["state"], _window(before), False)
+    if check:
+        return _result(before, "disabled" if off else "closed", _window(before), True)
+    body = {"reason": wanted["reason"]} | ({"fleet": wanted["fleet"]} if off else {})
+    after = agent.ask("POST", "/v1/disable" if off else "/v1/enable", body)
+    if off is not (after["state"] == "disabled"):
+        raise Refused("still-" + after["state"], f"windows are not {wanted['state']}: {_why(after)}")
+    return _result(before, after["state"], _window(after), True)
+
+
+def _why(status: Mapping[str, Any]) -> str:
+    return str((status["disabled"] or {}).get("reason") or f"the gateway is {status['state']}")
+
+
 def _window(status: Mapping[str, Any]) -> dict[str, Any] | None:
     found: dict[str, Any] | None = status["window"] or status["last"]
     return found
@@ -340,7 +372,11 @@ def main() -> None:
     """What Ansible runs."""
     module = AnsibleModule(
         argument_spec=ARGUMENTS,
-        required_if=[("state", "open", ("request_id", "cameras", "reason"))],
+        required_if=[
+            ("state", "open", ("request_id", "cameras", "reason")),
+            ("state", "disabled", ("reason",)),
+            ("state", "enabled", ("reason",)),
+        ],
         supports_check_mode=True,
     )
     agent = Agent(module.params["socket"], module.params["timeout"])
