@@ -35,7 +35,8 @@ def site(converged: Lab) -> Iterator[Site]:
     found.wait_guards()
     since = found.journal_end()
     yield found
-    found.sightglass("enable", "--reason", "the test is over")
+    for whose in ((), ("--fleet",)):
+        found.sightglass("enable", "--reason", "the test is over", *whose)
     found.sightglass("close")
     found.wait_closed()
     found.verify()

@@ -30,7 +30,7 @@ class FakeAgent:
         self.asked: list[tuple[Any, ...]] = []
         self.window: WindowView | None = None
         self.last: WindowView | None = None
-        self.off: dict[str, Any] | None = None
+        self.off: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.problems: list[dict[str, Any]] = []
         self.guard = GuardView("lane", "pass", "idle", "the lane is idle")
@@ -41,7 +41,7 @@ class FakeAgent:
         self.asked.append(("open", request, caller))
         if self.fault is not None:
             raise self.fault
-        if self.off is not None:
+        if self.off:
             raise Refusal("disabled", "windows are disabled here", 409)
         if self.window is not None and self.window.request_id != request.request_id:
             raise Refusal("second-window", f"{self.window.id} is open", 409)
@@ -77,13 +77,14 @@ class FakeAgent:
     async def disable(self, reason: str, caller: Caller, *, fleet: bool) -> StatusView:
         """Disable."""
         self.asked.append(("fleet-off" if fleet else "disable", reason, caller))
-        self.off = {"at": "2026-11-23T10:00:00+00:00", "user": caller.user, "reason": reason}
+        cause = "fleet-off" if fleet else "disabled"
+        self.off = [{"cause": cause, "at": "2026-11-23T10:00:00+00:00", "user": caller.user, "reason": reason}]
         return await self.status()
 
-    async def enable(self, reason: str, caller: Caller) -> StatusView:
+    async def enable(self, reason: str, caller: Caller, *, fleet: bool) -> StatusView:
         """Enable."""
-        self.asked.append(("enable", reason, caller))
-        self.off = None
+        self.asked.append(("fleet-on" if fleet else "enable", reason, caller))
+        self.off = []
         return await self.status()
 
     async def status(self) -> StatusView:

@@ -125,7 +125,7 @@ def test_a_reader_who_has_seen_enough_is_no_error(agent: FakeAgent, path: Path) 
 @pytest.mark.requirement("N3")
 def test_a_terminal_without_the_letters_is_no_error(agent: FakeAgent, path: Path) -> None:
     """A name is shown as far as the terminal can."""
-    agent.off = {"at": "now", "user": "Łukasz", "reason": "works on the road"}
+    agent.off = [{"cause": "disabled", "at": "now", "user": "Łukasz", "reason": "works on the road"}]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     with spawn("status", "--socket", str(path), env=environment) as process:
         out, err = process.communicate(timeout=ANSWER_S)

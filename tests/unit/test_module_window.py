@@ -92,7 +92,7 @@ class FakeAgent:
         state: str,
         window: dict[str, Any] | None = None,
         last: dict[str, Any] | None = None,
-        disabled: dict[str, Any] | None = None,
+        disabled: tuple[dict[str, Any], ...] = (),
     ) -> None:
         """What GET /v1/status answers."""
         fields = {
@@ -298,11 +298,12 @@ def test_an_account_that_may_only_look_learns_nothing_of_the_record(agent: FakeA
     assert "chain" not in result
 
 
-MARK = {"at": "2026-11-23T05:00:00+00:00", "user": "ann", "reason": "works on the road"}
-SWITCH = {"reason": "the switch /etc/sightglass/off is set"}
+MARK = {"cause": "disabled", "at": "2026-11-23T05:00:00+00:00", "user": "ann", "reason": "works on the road"}
+FLEET = {**MARK, "cause": "fleet-off", "reason": "works at all sites"}
+SWITCH = {"cause": "switch", "reason": "the switch /etc/sightglass/off is set"}
 
 
-def switched(agent: FakeAgent, route: str, state: str, disabled: dict[str, Any] | None) -> None:
+def switched(agent: FakeAgent, route: str, state: str, *disabled: dict[str, Any]) -> None:
     """What the agent says when it is told to disable or enable."""
     fields = {"site": "gw1", "state": state, "window": None, "last": None, "disabled": disabled, "version": "0.1.0"}
     agent.routes["POST", route] = (200, {**fields, "chain": CHAIN})
@@ -315,30 +316,50 @@ def test_disables_once(agent: FakeAgent) -> None:
     agent.status("open", WINDOW)
     assert agent.run(state="disabled", check=True)["changed"] is True
     assert agent.asked[-1][0] == "GET"
-    result = agent.run(state="disabled", fleet=True, reason="works on the road")
-    assert (result["changed"], result["state"]) == (True, "disabled")
-    assert agent.asked[-1][2] == {"reason": "works on the road", "fleet": True}
-    agent.status("disabled", disabled=MARK)
+    result = agent.run(state="disabled", reason="works on the road")
+    assert (result["changed"], result["state"], result["disabled"]) == (True, "disabled", [MARK])
+    assert agent.asked[-1][2] == {"reason": "works on the road", "fleet": False}
+    agent.status("disabled", disabled=(MARK,))
     assert agent.run(state="disabled")["changed"] is False
     assert agent.asked[-1][0] == "GET"
+    switched(agent, "/v1/disable", "disabled", FLEET, MARK)
+    assert agent.run(state="disabled", fleet=True)["disabled"] == [FLEET, MARK], "the fleet's mark is another one"
+    assert agent.asked[-1][2] == {"reason": "the test asks", "fleet": True}
+
+
+@pytest.mark.requirement("U2")
+def test_the_fleet_enables_what_the_fleet_disabled(agent: FakeAgent) -> None:
+    """A site's own mark stays, and is told; who enables one site is told that the fleet's keeps it off."""
+    agent.status("disabled", disabled=(FLEET, MARK))
+    switched(agent, "/v1/enable", "disabled", MARK)
+    checked = agent.run(state="enabled", fleet=True, check=True)
+    assert (checked["changed"], checked["disabled"]) == (True, [MARK])
+    result = agent.run(state="enabled", fleet=True)
+    assert (result["changed"], result["state"], result["disabled"]) == (True, "disabled", [MARK])
+    agent.status("disabled", disabled=(MARK,))
+    assert agent.run(state="enabled", fleet=True)["changed"] is False
+    agent.status("disabled", disabled=(FLEET,))
+    with pytest.raises(module.Refused, match=r"still-fleet-off\): windows are not enabled: works at all sites"):
+        agent.run(state="enabled")
 
 
 @pytest.mark.requirement("U2")
 def test_the_switch_at_the_gateway_is_no_mark(agent: FakeAgent) -> None:
     """Off by the switch alone: disabling keeps a mark beside it, enabling fails and says why."""
-    agent.status("disabled", disabled=SWITCH)
+    agent.status("disabled", disabled=(SWITCH,))
     switched(agent, "/v1/disable", "disabled", MARK)
     assert agent.run(state="disabled")["changed"] is True
+    agent.status("disabled", disabled=(MARK, SWITCH))
     switched(agent, "/v1/enable", "disabled", SWITCH)
-    with pytest.raises(module.Refused, match=r"still-disabled\): windows are not enabled: the switch .* is set"):
+    with pytest.raises(module.Refused, match=r"still-switch\): windows are not enabled: the switch .* is set"):
         agent.run(state="enabled")
 
 
 @pytest.mark.requirement("U2")
 def test_enables_once(agent: FakeAgent) -> None:
     """A change when it was disabled, and none when it was not, also while a window is open."""
-    agent.status("disabled", disabled=MARK)
-    switched(agent, "/v1/enable", "closed", None)
+    agent.status("disabled", disabled=(MARK,))
+    switched(agent, "/v1/enable", "closed")
     assert agent.run(state="enabled")["changed"] is True
     for state, window in (("closed", None), ("open", WINDOW)):
         agent.status(state, window)

@@ -62,7 +62,7 @@ def test_what_is_written_can_be_read_by_its_owner_only(tmp_path: Path) -> None:
     try:
         kept = Store(tmp_path, "boot")
         kept.append("opening", "w-1", {}, {"user": "ann"})
-        kept.keep_disabled({"reason": "works"})
+        kept.keep_disabled("disabled", {"reason": "works"})
     finally:
         os.umask(before)
     for path in tmp_path.rglob("*"):
@@ -322,13 +322,15 @@ def test_the_number_of_owed_events_is_bounded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "disabled"),
-    [(None, None), (b'{"reason":"works"}', {"reason": "works"}), (b"", {}), (b"[]", {}), (b"\xff", {})],
-    ids=["no mark", "mark", "empty", "list", "no text"],
+    [
+        (None, {}),
+        (b'{"fleet-off":{"reason":"works"}}', {"fleet-off": {"reason": "works"}}),
+        *((text, {"disabled": {}}) for text in (b"", b"[]", b"{}", b"\xff", b'{"reason":"works"}')),
+    ],
+    ids=["no mark", "mark", "empty", "list", "no marks", "no text", "no mark of a cause"],
 )
 @pytest.mark.requirement("N3")
-def test_a_mark_that_cannot_be_read_disables(
-    tmp_path: Path, text: bytes | None, disabled: dict[str, Any] | None
-) -> None:
+def test_a_mark_that_cannot_be_read_disables(tmp_path: Path, text: bytes | None, disabled: dict[str, Any]) -> None:
     """Unknown is no."""
     kept = Store(tmp_path, "boot")
     if text is not None:
@@ -339,11 +341,16 @@ def test_a_mark_that_cannot_be_read_disables(
 @pytest.mark.requirement("N3")
 def test_the_mark_outlives_the_agent_until_it_is_taken_away(tmp_path: Path) -> None:
     """Disabled is a file, so that it holds over a reboot."""
-    Store(tmp_path, "boot-1").keep_disabled({"reason": "works"})
+    for cause in ("disabled", "fleet-off"):
+        Store(tmp_path, "boot-1").keep_disabled(cause, {"reason": f"works, {cause}"})
     again = Store(tmp_path, "boot-2")
-    mark = again.disabled()
-    assert mark is not None
-    assert mark["reason"] == "works"
-    again.keep_disabled(None)
-    again.keep_disabled(None)
-    assert Store(tmp_path, "boot-3").disabled() is None
+    marks = again.disabled()
+    assert {cause: mark["reason"] for cause, mark in marks.items()} == {
+        "disabled": "works, disabled",
+        "fleet-off": "works, fleet-off",
+    }
+    for _ in range(2):
+        again.keep_disabled("disabled", None)
+        assert again.disabled() == {"fleet-off": marks["fleet-off"]}
+    again.keep_disabled("fleet-off", None)
+    assert Store(tmp_path, "boot-3").disabled() == {}

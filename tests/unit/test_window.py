@@ -73,7 +73,7 @@ def window(**changes: object) -> Window:
 def machine(state: State, **changes: object) -> Machine:
     """A machine in a state, with a window where the state has one."""
     has = state in (State.OPENING, State.OPEN, State.SUSPENDED, State.CLOSING)
-    built = Machine(LIMITS, state, window() if has else None, disabled=state is State.DISABLED)
+    built = Machine(LIMITS, state, window() if has else None, frozenset(["disabled"] * (state is State.DISABLED)))
     return dataclasses.replace(built, **changes)  # type: ignore[arg-type]
 
 
@@ -274,14 +274,29 @@ def test_disabled_closes_and_outlives_the_window() -> None:
     """Disabling an open window cuts first, then keeps the mark; only enable ends it."""
     closing, effects = step(machine(State.OPEN), Disable(), 5.0)
     assert effects[0] == Cut("disabled")
-    assert KeepDisabled(True) in effects
+    assert KeepDisabled("disabled", True) in effects
     disabled, _ = step(closing, Gone(), 6.0)
     assert disabled.state is State.DISABLED
     with pytest.raises(Refusal, match="disabled"):
         step(disabled, EVENTS[0], 7.0)
     enabled, effects = step(disabled, Enable(), 8.0)
     assert enabled.state is State.CLOSED
-    assert KeepDisabled(False) in effects
+    assert KeepDisabled("disabled", False) in effects
+
+
+@pytest.mark.requirement("U2")
+def test_the_sites_own_mark_and_the_fleets_do_not_lift_each_other() -> None:
+    """Whoever disabled enables: a site that was off stays off after the fleet is on again, and the other way round."""
+    for first, second in (("disabled", "fleet-off"), ("fleet-off", "disabled")):
+        found = machine(State.CLOSED)
+        for cause in (first, second):
+            found, effects = step(found, Disable(cause), 5.0)
+            assert effects == (KeepDisabled(cause, True), Record("disabled", {"cause": cause}))
+        found, effects = step(found, Enable(first), 6.0)
+        assert (found.state, *found.disabled) == (State.DISABLED, second)
+        assert effects == (Record("enabled", {"cause": first}), KeepDisabled(first, False))
+        assert step(found, Enable(first), 7.0) == (found, ())
+        assert step(found, Enable(second), 8.0)[0].state is State.CLOSED
 
 
 def _verdicts() -> st.SearchStrategy[tuple[Verdict, ...]]:

@@ -93,7 +93,7 @@ class Agent:
         self.machine = Machine(
             Limits(self.config.lease_s, limits.nobody_joined_s, limits.last_viewer_gone_s, limits.lane_settle_s),
             State.CLOSING,
-            disabled=self.store.disabled() is not None,
+            disabled=frozenset(self.store.disabled()),
         )
 
     @property
@@ -249,9 +249,9 @@ class Agent:
                 await self.live.cut()
         elif isinstance(effect, KeepDisabled):
             if not effect.disabled:
-                self.store.keep_disabled(None)
-            elif self.store.disabled() is None:
-                self.store.keep_disabled(personal or {})
+                self.store.keep_disabled(effect.cause, None)
+            elif effect.cause not in self.store.disabled():
+                self.store.keep_disabled(effect.cause, personal or {})
 
     def _record(
         self, event: str, data: dict[str, Any], personal: dict[str, Any] | None, before: Window | None = None
@@ -276,7 +276,7 @@ class Agent:
     def _verdicts(self) -> tuple[Verdict, ...]:
         if self.live is None or self.machine.state not in (State.OPENING, State.OPEN, State.SUSPENDED):
             return ()
-        return guards.during(self.observer.facts(self.live.subject, disabled=self.machine.disabled))
+        return guards.during(self.observer.facts(self.live.subject, disabled=bool(self.machine.disabled)))
 
     async def _observed(self) -> Event | None:
         """What the window's own processes and viewers have done since the last turn."""

@@ -71,9 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     closing.add_argument("--window", metavar="ID")
     closing.add_argument("--reason")
     for name, text in (("disable", "close, and refuse windows from now on"), ("enable", "allow windows again")):
-        add(name, _switch, text).add_argument("--reason", required=True, help="5 to 200 characters")
+        switch = add(name, _switch, text)
+        switch.add_argument("--reason", required=True, help="5 to 200 characters")
+        switch.add_argument("--fleet", action="store_true", help="the mark of the whole fleet, not this site's own")
         verbs.choices[name].set_defaults(switch=name)
-    verbs.choices["disable"].add_argument("--fleet", action="store_true", help="record that the whole fleet is told so")
     asked = add("guards", _guards, "what each guard says of opening now")
     asked.add_argument("--camera", action="append", default=[], dest="cameras", metavar="NAME")
     asked.add_argument("--purpose", choices=("alignment", "debug"), default="alignment")
@@ -84,9 +85,10 @@ def _parser() -> argparse.ArgumentParser:
 def _status(arguments: argparse.Namespace) -> int:
     status = ask(arguments, "GET", "/v1/status")
     lines = [f"{status['site']}: {status['state']}"]
-    if status["disabled"] is not None:
-        mark = status["disabled"]
-        lines.append(f"  disabled by {mark.get('user', '?')} at {mark.get('at', '?')}: {mark.get('reason', '?')}")
+    for mark in status["disabled"]:
+        whole = " for the whole fleet" if mark["cause"] == "fleet-off" else ""
+        by = f"disabled{whole} by {mark.get('user', '?')} at {mark.get('at', '?')}"
+        lines.append(f"  {'off' if mark['cause'] == 'switch' else by}: {mark.get('reason', '?')}")
     if status["window"] is not None:
         lines += _window(status["window"])
     elif status["last"] is not None:
@@ -117,7 +119,7 @@ def _close(arguments: argparse.Namespace) -> int:
 
 
 def _switch(arguments: argparse.Namespace) -> int:
-    body = {"reason": arguments.reason} | ({"fleet": True} if getattr(arguments, "fleet", False) else {})
+    body = {"reason": arguments.reason, "fleet": arguments.fleet}
     status = ask(arguments, "POST", f"/v1/{arguments.switch}", body)
     return show(arguments, status, [f"{status['site']}: {status['state']}"])
 

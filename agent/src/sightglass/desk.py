@@ -25,6 +25,10 @@ log = logging.getLogger(__name__)
 
 _REMEMBERED = 500
 _REFUSALS_A_MINUTE = 20
+_STILL = {
+    "disabled": "this site itself has disabled windows, and enables them (sightglass enable)",
+    "fleet-off": "the whole fleet is disabled: fleet_on.yml enables it, `sightglass enable --fleet` this gateway alone",
+}
 _NOTHING = Subject((), Purpose.ALIGNMENT, frozenset(), None)
 
 
@@ -114,7 +118,7 @@ class Desk:
             deadline=now + 60 * minutes,
         )
         subject = Subject(request.cameras, purpose, frozenset(), None)
-        verdicts = guards.opening(agent.observer.facts(subject, disabled=agent.machine.disabled))
+        verdicts = guards.opening(agent.observer.facts(subject, disabled=bool(agent.machine.disabled)))
         personal = {
             **_caller(caller),
             "claimed_name": request.claimed_name,
@@ -157,9 +161,13 @@ class Desk:
         await agent.until(lambda: agent.machine.state is State.DISABLED)
         return await self.status()
 
-    async def enable(self, reason: str, caller: Caller) -> StatusView:
+    async def enable(self, reason: str, caller: Caller, *, fleet: bool) -> StatusView:
         """See `AgentPort.enable`."""
-        await self._agent.submit(Enable(), {**_caller(caller), "reason": reason})
+        cause, marks = "fleet-off" if fleet else "disabled", self._agent.store.disabled()
+        if marks and cause not in marks:
+            other = next(iter(marks))
+            raise Refusal(f"still-{other}", _STILL[other], 409)
+        await self._agent.submit(Enable(cause), {**_caller(caller), "reason": reason})
         return await self.status()
 
     async def status(self) -> StatusView:
@@ -173,7 +181,10 @@ class Desk:
             state=State.DISABLED.value if switched and window is None else agent.machine.state.value,
             window=None if window is None else self._view(window),
             last=self._view(last) if last is not None and window is None else recorded,
-            disabled=agent.store.disabled() or ({"reason": f"the switch {guards.SWITCH} is set"} if switched else None),
+            disabled=[
+                *({"cause": cause, **mark} for cause, mark in sorted(agent.store.disabled().items(), reverse=True)),
+                *([{"cause": "switch", "reason": f"the switch {guards.SWITCH} is set"}] if switched else []),
+            ],
             version=version("sightglass"),
         )
 
@@ -186,7 +197,7 @@ class Desk:
         await agent.observer.renew()
         subject = agent.live.subject if agent.live else _NOTHING
         asked = dataclasses.replace(subject, cameras=cameras or tuple(agent.config.cameras), purpose=Purpose(purpose))
-        verdicts = guards.opening(agent.observer.facts(asked, disabled=agent.machine.disabled))
+        verdicts = guards.opening(agent.observer.facts(asked, disabled=bool(agent.machine.disabled)))
         return tuple(GuardView(v.guard, v.outcome.value, v.code, v.why) for v in verdicts)
 
     async def receipts(self, after: int, limit: int) -> list[dict[str, Any]]:

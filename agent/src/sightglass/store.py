@@ -162,24 +162,28 @@ class Store:
         enabled last. So a clock that was once years ahead does not keep the site closed for years."""
         return self._newest
 
-    def disabled(self) -> dict[str, Any] | None:
-        """Who disabled windows, when and why; an unreadable mark disables too. None when they are enabled."""
+    def disabled(self) -> dict[str, dict[str, Any]]:
+        """Who disabled windows, when and why, by cause (`window.Disable`); empty when they are enabled. A file that
+        cannot be read disables, too."""
         try:
             found = json.loads(self._mark.read_bytes())
         except FileNotFoundError:
-            return None
+            return {}
         except (OSError, ValueError):
-            found = {}
-        return found if isinstance(found, dict) else {}
+            found = None
+        whole = isinstance(found, dict) and all(isinstance(mark, dict) for mark in found.values())
+        return found if whole and found else {"disabled": {}}
 
-    def keep_disabled(self, mark: Mapping[str, Any] | None) -> None:
-        """Write the mark, or remove it (None)."""
-        if mark is None:
+    def keep_disabled(self, cause: str, mark: Mapping[str, Any] | None) -> None:
+        """Write the mark of one cause, or remove it (None)."""
+        marks = {name: kept for name, kept in self.disabled().items() if name != cause}
+        if mark is not None:
+            marks[cause] = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **mark}
+        if marks:
+            durable.replace(self._mark, receipts.canonical(marks))
+        else:
             self._mark.unlink(missing_ok=True)
             durable.sync(self._directory)
-        else:
-            at = datetime.now(UTC).isoformat(timespec="seconds")
-            durable.replace(self._mark, receipts.canonical({"at": at, **mark}))
 
     def _named(self, event: dict[str, Any]) -> dict[str, Any]:
         return {**event, "who": self._personal.get(event["personal"]) if event["personal"] else None}

@@ -83,12 +83,13 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The whole state. `disabled` outlives windows, agents and reboots; `window` is the one that is not closed yet."""
+    """The whole state. `disabled`, by its causes (`Disable`), outlives windows, agents and reboots; `window` is the one
+    that is not closed yet."""
 
     limits: Limits
     state: State = State.CLOSED
     window: Window | None = None
-    disabled: bool = False
+    disabled: frozenset[str] = frozenset()
 
 
 # What can happen.
@@ -155,7 +156,9 @@ class Disable:
 
 @dataclass(frozen=True, slots=True)
 class Enable:
-    """Windows may be opened again."""
+    """What was disabled for this cause (as in `Disable`) is not any more; without another windows may be opened."""
+
+    cause: str = "disabled"
 
 
 Event: TypeAlias = Open | Ready | Renewed | Watched | Unsafe | Calm | Safe | End | Gone | Disable | Enable
@@ -193,8 +196,9 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class KeepDisabled:
-    """Write the mark that survives a reboot, unless it is there already, or remove it."""
+    """Write the mark of a cause that survives a reboot, unless it is there already, or remove it."""
 
+    cause: str
     disabled: bool
 
 
@@ -269,32 +273,40 @@ def _gone(machine: Machine, _event: Any, _now: float) -> Step:
 
 
 def _disable_idle(machine: Machine, event: Any, _now: float) -> Step:
-    disabled = dataclasses.replace(machine, state=State.DISABLED, disabled=True)
-    return disabled, (KeepDisabled(True), Record("disabled", {"cause": event.cause}))
+    disabled = dataclasses.replace(machine, state=State.DISABLED, disabled=machine.disabled | {event.cause})
+    return disabled, (KeepDisabled(event.cause, True), Record("disabled", {"cause": event.cause}))
 
 
 def _disable_window(machine: Machine, event: Any, now: float) -> Step:
     # The mark before any record: on a full disk it is the one that must get a chance.
     closing, (cut, *records) = _end(machine, End(event.cause), now)
     disabled = Record("disabled", {"cause": event.cause})
-    return dataclasses.replace(closing, disabled=True), (cut, KeepDisabled(True), *records, disabled)
+    kept = KeepDisabled(event.cause, True)
+    return dataclasses.replace(closing, disabled=machine.disabled | {event.cause}), (cut, kept, *records, disabled)
 
 
-def _disable_again(machine: Machine, _event: Any, _now: float) -> Step:
+def _disable_again(machine: Machine, event: Any, now: float) -> Step:
+    if event.cause not in machine.disabled:
+        return _disable_idle(machine, event, now)
     # The mark may not have reached the disk the first time.
-    return machine, (KeepDisabled(True),)
+    return machine, (KeepDisabled(event.cause, True),)
 
 
 def _disable_closing(machine: Machine, event: Any, _now: float) -> Step:
-    return dataclasses.replace(machine, disabled=True), (KeepDisabled(True), Record("disabled", {"cause": event.cause}))
+    disabled = dataclasses.replace(machine, disabled=machine.disabled | {event.cause})
+    return disabled, (KeepDisabled(event.cause, True), Record("disabled", {"cause": event.cause}))
 
 
-def _enable(machine: Machine, _event: Any, _now: float) -> Step:
-    return dataclasses.replace(machine, state=State.CLOSED, disabled=False), (Record("enabled"), KeepDisabled(False))
+def _enable(machine: Machine, event: Any, now: float) -> Step:
+    enabled, effects = _enable_closing(machine, event, now)
+    return dataclasses.replace(enabled, state=State.DISABLED if enabled.disabled else State.CLOSED), effects
 
 
-def _enable_closing(machine: Machine, _event: Any, _now: float) -> Step:
-    return dataclasses.replace(machine, disabled=False), (Record("enabled"), KeepDisabled(False))
+def _enable_closing(machine: Machine, event: Any, _now: float) -> Step:
+    if event.cause not in machine.disabled:
+        return machine, ()
+    enabled = dataclasses.replace(machine, disabled=machine.disabled - {event.cause})
+    return enabled, (Record("enabled", {"cause": event.cause}), KeepDisabled(event.cause, False))
 
 
 def _same(machine: Machine, _event: Any, _now: float) -> Step:

@@ -48,7 +48,9 @@ options:
     description: Who asks, as the caller says. Recorded beside what the kernel says.
     type: str
   fleet:
-    description: With C(disabled), that every gateway is told so. The record and the page say it.
+    description:
+      - With C(disabled) and C(enabled), that every gateway is told so. That has a mark of its own, which C(enabled)
+        without it leaves alone, and a name of its own in the record and on the page.
     type: bool
     default: false
   window:
@@ -137,6 +139,11 @@ status:
   description: What the agent says about the gateway.
   returned: when state is C(status)
   type: dict
+disabled:
+  description: The marks that keep windows from opening after this, with C(cause), C(at), C(user) and C(reason).
+  returned: when state is C(disabled) or C(enabled)
+  type: list
+  elements: dict
 guards:
   description: What every guard says now.
   returned: in check mode, when a window would be opened
@@ -334,22 +341,29 @@ def _close(agent: Agent, wanted: Mapping[str, Any], before: Mapping[str, Any], *
 
 
 def _switch(agent: Agent, wanted: Mapping[str, Any], before: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
-    off = wanted["state"] == "disabled"
-    # The switch at the gateway disables, too, and has no date: whoever takes it away must not enable what we disabled.
-    marked = "at" in (before["disabled"] or {})
-    if marked == off and (off is (before["state"] == "disabled")):
-        return _result(before, before["state"], _window(before), False)
+    off, cause = wanted["state"] == "disabled", "fleet-off" if wanted["fleet"] else "disabled"
+    others = [mark for mark in before["disabled"] if mark["cause"] != cause]
+    marked = len(others) < len(before["disabled"])
+    if marked == off and (before["state"] == "disabled" or not off):
+        return _switched(wanted, before, before, False)
     if check:
-        return _result(before, "disabled" if off else "closed", _window(before), True)
-    body = {"reason": wanted["reason"]} | ({"fleet": wanted["fleet"]} if off else {})
-    after = agent.ask("POST", "/v1/disable" if off else "/v1/enable", body)
-    if off is not (after["state"] == "disabled"):
-        raise Refused("still-" + after["state"], f"windows are not {wanted['state']}: {_why(after)}")
-    return _result(before, after["state"], _window(after), True)
+        after = {**before, "state": "disabled" if off or others else "closed", "disabled": others}
+        return _switched(wanted, before, after, True)
+    body = {"reason": wanted["reason"], "fleet": wanted["fleet"]}
+    return _switched(wanted, before, agent.ask("POST", "/v1/disable" if off else "/v1/enable", body), True)
 
 
-def _why(status: Mapping[str, Any]) -> str:
-    return str((status["disabled"] or {}).get("reason") or f"the gateway is {status['state']}")
+def _switched(
+    wanted: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any], changed: bool
+) -> dict[str, Any]:
+    found = {**_result(before, after["state"], _window(after), changed), "disabled": after["disabled"]}
+    if wanted["state"] == "disabled":
+        if after["state"] != "disabled":
+            raise Refused(f"still-{after['state']}", f"windows are not disabled: the gateway is {after['state']}")
+    elif after["disabled"] and not wanted["fleet"]:
+        mark = after["disabled"][0]
+        raise Refused(f"still-{mark['cause']}", f"windows are not enabled: {mark.get('reason', 'nobody can say why')}")
+    return found
 
 
 def _window(status: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from sightglass.api.answers import GuardsAnswer, ReceiptsAnswer, Refused, StatusAnswer, VerifyAnswer, WindowAnswer
 from sightglass.api.bounded import MOST_BODY, Bounded
 from sightglass.api.port import AgentPort, Caller, OpenRequest
-from sightglass.api.shapes import CloseBody, DisableBody, OpenBody, SwitchBody
+from sightglass.api.shapes import CloseBody, OpenBody, SwitchBody
 from sightglass.receipts import HEAD
 from sightglass.refusal import Refusal
 from sightglass.sentence import sentence
@@ -113,12 +113,12 @@ def make(port: AgentPort) -> FastAPI:
         return answer(await port.close(body.window, body.reason, caller))
 
     @app.post("/v1/disable", response_model=StatusAnswer)
-    async def disable(body: DisableBody, caller: Operator) -> JSONResponse:
+    async def disable(body: SwitchBody, caller: Operator) -> JSONResponse:
         return answer(await port.disable(body.reason, caller, fleet=body.fleet))
 
     @app.post("/v1/enable", response_model=StatusAnswer)
     async def enable(body: SwitchBody, caller: Operator) -> JSONResponse:
-        return answer(await port.enable(body.reason, caller))
+        return answer(await port.enable(body.reason, caller, fleet=body.fleet))
 
     @app.get("/v1/guards", response_model=GuardsAnswer)
     async def guards(

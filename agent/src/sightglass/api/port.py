@@ -75,13 +75,17 @@ class GuardView:
 
 @dataclass(frozen=True, slots=True)
 class StatusView:
-    """The truth about one gateway. `window` is the one that is not closed, `last` the newest one that is."""
+    """The truth about one gateway. `window` is the one that is not closed, `last` the newest one that is.
+
+    `disabled` are the marks that keep windows from opening, with `cause` (disabled: by the site, fleet-off, switch),
+    and, where they are known, `at`, `user` and `reason`.
+    """
 
     site: str
     state: str
     window: WindowView | None
     last: WindowView | None
-    disabled: dict[str, Any] | None
+    disabled: list[dict[str, Any]]
     version: str
 
 
@@ -105,8 +109,8 @@ class AgentPort(Protocol):
     async def disable(self, reason: str, caller: Caller, *, fleet: bool) -> StatusView:
         """Close what is open and refuse windows until enabled again. `fleet`: so it is said to every gateway."""
 
-    async def enable(self, reason: str, caller: Caller) -> StatusView:
-        """Allow windows again."""
+    async def enable(self, reason: str, caller: Caller, *, fleet: bool) -> StatusView:
+        """Take the site's own mark away, or with `fleet` that of the whole fleet. Windows open where none is left."""
 
     async def status(self) -> StatusView:
         """How things are."""

@@ -66,14 +66,9 @@ class CloseBody(_Body):
 
 
 class SwitchBody(_Body):
-    """POST /v1/enable."""
+    """POST /v1/disable and /v1/enable. `fleet`: it is said to every gateway, and has a mark and a name of its own."""
 
     reason: Text
+    fleet: bool = False
 
     _checked = field_validator("reason")(_reason)
-
-
-class DisableBody(SwitchBody):
-    """POST /v1/disable. `fleet`: every gateway is told so, and the record says it."""
-
-    fleet: bool = False
