@@ -10,6 +10,7 @@ from lab.paths import LabError, state_of
 # What nspawn leaves a container (plus the three the lab adds), as `nsenter` alone would hand out all of root's: with
 # those, `date -s` in a gateway set the machine's clock.
 _GATEWAY_CAPABILITIES = 0x80FCECBFFF
+WIRES = "wires"  # no host: the network namespace where the ends of all cables are
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -33,7 +34,7 @@ def words(
         drop += ["--bounding-set", _bounding_set(_GATEWAY_CAPABILITIES)]
         env = gateway_env(user or "root", f"/proc/{pid}/root")
     else:
-        enter += ["ip", "netns", "exec", host]
+        enter += ["-n"] if host == WIRES else ["ip", "netns", "exec", host]
         env = host_env(name, host)
     if user is not None:
         uid, gid = _ids(Path(f"/proc/{pid}/root/etc/passwd"), user)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lab import machine, wait
+from lab import enter, machine, wait
 from lab.cache import say
 from lab.cgroups import Cgroup
 from lab.headscale import DEFAULT_PUSH_DELAY_MS
@@ -122,6 +122,35 @@ class Lab:
             yield
         finally:
             Cgroup(self.name).freeze(part, frozen=False)
+
+    @contextlib.contextmanager
+    def unplugged(self, name: str) -> Iterator[None]:
+        """A gateway has no WAN while the block runs, and with it no VPN."""
+        cable, wires = f"w-{self._gateway(name).name}", Host(self.name, enter.WIRES)
+        wires.run(["ip", "link", "set", cable, "down"])
+        try:
+            yield
+        finally:
+            wires.run(["ip", "link", "set", cable, "up"])
+
+    @contextlib.contextmanager
+    def bad_wire(self, name: str, delay_ms: float, loss_percent: float) -> Iterator[None]:
+        """A gateway's WAN has so much delay each way, and loses so many of the packets, while the block runs."""
+        words = [sys.executable, "-m", "lab.tools.badwire", f"w-{self._gateway(name).name}"]
+        wires = Host(self.name, enter.WIRES)
+        process = wires.popen(
+            [*words, str(delay_ms), str(loss_percent)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=str(CHECKOUT),
+        )
+        try:
+            if process.stdout is None or process.stdout.readline() != "ready\n":
+                raise LabError(f"the wire of {name} cannot be made bad")
+            yield
+        finally:
+            process.communicate(timeout=20)
 
     @contextlib.contextmanager
     def squeezed(self, name: str, room: int) -> Iterator[Callable[[], int]]:

@@ -1,0 +1,147 @@
+"""What the controller makes of a fleet's answers: who has confirmed, who has not, and by when it is over there."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "ansible" / "playbooks" / "filter_plugins" / "sightglass_fleet.py"
+NOW = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
+FLEET = {"cause": "fleet-off", "reason": "works at all sites"}
+OWN = {"cause": "disabled", "reason": "the road is dug up"}
+OFF = {"changed": True, "state": "disabled", "disabled": [FLEET], "window": None}
+ON = {"changed": True, "state": "closed", "disabled": [], "window": None}
+GONE = {
+    "changed": False,
+    "unreachable": True,
+    "msg": "Task failed: Make sure this host can be reached.\nssh: connect to host 100.64.0.9 port 22: timed out",
+}
+REFUSED = {"changed": False, "failed": True, "msg": "refused (no-agent): /run/sightglass-agent.sock gives no answer"}
+
+
+def _load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("sightglass_fleet", FILE)
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = found
+    spec.loader.exec_module(found)
+    return found
+
+
+fleet = _load()
+
+
+def rows(found: dict[str, Any], state: str = "disabled", **more: Any) -> dict[str, dict[str, Any]]:
+    """The report's rows by site; a window lives at most 2 h 15 s."""
+    made = fleet.switched(found, state, NOW, dict.fromkeys(found, 7215.0), **more)
+    return {row["site"]: row for row in made}
+
+
+@pytest.mark.requirement("U2")
+def test_only_a_gateway_that_says_so_is_confirmed() -> None:
+    """Unreachable, refused, not asked and off without the fleet's mark are not, and each has the latest end."""
+    answers = {
+        "gw1": OFF,
+        "gw2": GONE,
+        "gw3": REFUSED,
+        "gw4": None,
+        "gw5": {**OFF, "disabled": [OWN]},
+        "gw6": {**OFF, "state": "closing"},
+    }
+    found = rows(answers)
+    assert [site for site, row in found.items() if row["confirmed"]] == ["gw1"]
+    assert "ended_by" not in found["gw1"]
+    assert {row["ended_by"] for site, row in found.items() if site != "gw1"} == {"2026-11-24T04:00:15Z"}
+    assert found["gw2"]["said"] == "unreachable: ssh: connect to host 100.64.0.9 port 22: timed out"
+    assert found["gw3"]["said"] == REFUSED["msg"]
+    assert found["gw4"]["said"] == "it was not asked"
+
+
+@pytest.mark.requirement("U2")
+def test_a_window_that_was_closed_by_it_is_named() -> None:
+    """And one that had ended before is not."""
+    window = {"id": "w-0123456789ab", "cause": "fleet-off"}
+    assert "w-0123456789ab has ended" in rows({"gw1": {**OFF, "window": window}})["gw1"]["said"]
+    assert rows({"gw1": {**OFF, "window": {**window, "cause": "closed"}}})["gw1"]["said"] == "disabled"
+    assert rows({"gw1": {**OFF, "changed": False}})["gw1"]["said"] == "it was disabled already"
+
+
+@pytest.mark.requirement("U2")
+def test_a_second_run_keeps_what_was_confirmed_and_adds_the_rest() -> None:
+    """A gateway that left the inventory stays unconfirmed, by its name."""
+    before = list(rows({"gw1": OFF, "gw2": GONE, "gw9": GONE}).values())
+    found = rows({"gw1": None, "gw2": OFF}, before=before)
+    assert {site: row["confirmed"] for site, row in found.items()} == {"gw1": True, "gw2": True, "gw9": False}
+    assert found["gw9"]["said"] == "it is not in the inventory any more"
+
+
+@pytest.mark.requirement("U2")
+def test_enabling_names_the_sites_that_stay_off() -> None:
+    """Confirmed is that the fleet's mark is gone."""
+    answers = {"gw1": ON, "gw2": {**ON, "state": "disabled", "disabled": [OWN]}, "gw3": {**ON, "disabled": [FLEET]}}
+    found = rows(answers, "enabled")
+    assert {site: row["confirmed"] for site, row in found.items()} == {"gw1": True, "gw2": True, "gw3": False}
+    assert found["gw2"]["said"] == "enabled, but it stays disabled: the road is dug up"
+    assert not any("ended_by" in row for row in found.values())
+
+
+@pytest.mark.requirement("U2")
+def test_check_mode_confirms_nothing_as_done() -> None:
+    """It says what would be."""
+    found = rows({"gw1": OFF, "gw2": GONE}, check=True)
+    assert (found["gw1"]["said"], found["gw2"]["confirmed"]) == ("it would be disabled", False)
+
+
+@pytest.mark.requirement("U2")
+def test_the_status_of_a_fleet_is_a_line_each() -> None:
+    """An alarm of the ledger stands before everything."""
+    window = {
+        "id": "w-0123456789ab", "purpose": "debug", "deadline": "2026-11-24T02:30:00+00:00",
+        "viewers": [{"watching": True}, {"watching": False}],
+    }  # fmt: skip
+    status: dict[str, Any] = {"state": "open", "disabled": [], "window": window, "last": None}
+    answers = {
+        "gw10": {"state": "open", "status": status},
+        "gw2": {"state": "disabled", "status": {**status, "disabled": [FLEET], "window": None}},
+        "gw3": {"state": "open", "status": status, "ledger": "gw3: its record was shortened"},
+        "gw4": GONE,
+    }
+    found = fleet.standing(answers)
+    assert [row["site"] for row in found] == ["gw2", "gw3", "gw4", "gw10"]
+    assert [row["known"] for row in found] == [True, False, False, True]
+    lines = fleet.table(found)
+    assert lines[1] == "gw2   yes    disabled  fleet-off: works at all sites"
+    assert lines[2] == "gw3   NO     open      gw3: its record was shortened"
+    assert lines[4] == "gw10  yes    open      w-0123456789ab for debug, until 2026-11-24T02:30:00Z, 1 watching"
+
+
+@pytest.mark.requirement("U2")
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"what": "fleet_on", "gateways": []}', '{"what": "fleet_off", "gateways": [{"site": 1}]}'],
+)
+def test_a_file_that_is_no_report_is_none(text: str) -> None:
+    """Nobody is left out by a wrong file; the control: a right one."""
+    assert fleet.earlier(text, "fleet_off") is None
+    report = {"what": "fleet_off", "gateways": list(rows({"gw1": GONE}).values())}
+    assert fleet.earlier(json.dumps(report), "fleet_off") == report["gateways"]
+
+
+@pytest.mark.requirement("U2")
+def test_how_long_a_window_lives_is_the_roles_own_default() -> None:
+    """What an inventory leaves out is what the role sets."""
+    defaults = yaml.safe_load((ROOT / "roles/sightglass_agent/defaults/main.yml").read_text())
+    whole = 60 * defaults["sightglass_agent_limits"]["max_minutes"] + defaults["sightglass_agent_lease_s"]
+    own = {"sightglass_agent_limits": {"max_minutes": 10}, "sightglass_agent_lease_s": 5}
+    assert fleet.longest(["gw1", "gw2"], {"gw1": {}, "gw2": own}) == {"gw1": whole, "gw2": 605.0}
+    assert fleet.answers(["gw1"], {"gw1": {"found": {"skipped": True}}}, "found") == {"gw1": None}
