@@ -1,12 +1,17 @@
-"""The compliance check runs on gateways over ssh: `pytest tests/compliance --hosts=ansible://gateways --sudo …`."""
+"""The suite looks at gateways, through `ansible-playbook ansible/playbooks/compliance.yml`."""
 
 from __future__ import annotations
 
 import pytest
 
+from tests.compliance.gateway import Gateway
+from tests.compliance.suite import Recorder
 
-@pytest.fixture(autouse=True)
-def over_ssh(request: pytest.FixtureRequest) -> None:
-    """Without `--hosts` testinfra would look at the machine that runs the tests."""
-    if not request.config.getoption("--hosts"):
-        pytest.skip("needs gateways: --hosts=ansible://gateways --ansible-inventory=… --sudo")
+
+@pytest.fixture
+def gateway(request: pytest.FixtureRequest) -> Gateway:
+    """The one under test. Without the playbook there is none."""
+    for plugin in request.config.pluginmanager.get_plugins():
+        if isinstance(plugin, Recorder) and plugin.gateway is not None:
+            return plugin.gateway
+    pytest.skip("needs gateways: ansible-playbook ansible/playbooks/compliance.yml")

@@ -17,7 +17,7 @@ from sightglass.causes import DEPARTURES
 from sightglass.config import Config, Ports
 from sightglass.console import news
 from sightglass.feed import job
-from tests.compliance import test_closed_world
+from tests.compliance.site import site_of
 from tests.unit.shutter_parts import rendered
 
 ROOT = Path(__file__).parents[2]
@@ -87,9 +87,8 @@ def test_the_ports_are_the_agents_everywhere() -> None:
     reached = {*(f"tcp:{port}" for port in leased), f"udp:{ports.media}"}
     assert set(defaults("sightglass_tailnet_policy")["sightglass_tailnet_policy_ports"]) == reached
 
-    assert {(seen.protocol, seen.port) for seen in test_closed_world.OPEN} == {
-        *streams, ("tcp", ports.console), ("tcp", ports.hook)
-    }  # fmt: skip
+    checked = site_of({"sightglass_compliance_listeners": []}).window()
+    assert {(seen.protocol, seen.port) for seen in checked} == {*streams, ("tcp", ports.console), ("tcp", ports.hook)}
     assert set(left.PORTS) == {*ports.reserved(), ports.hook}
     assert (set(matrix.TCP_PORTS), set(matrix.OPENED)) == (leased | server, leased)
     assert (ports.media,) == matrix.UDP_PORTS

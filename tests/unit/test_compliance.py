@@ -1,0 +1,259 @@
+"""The compliance check's own rules: what counts as known, and that nothing but a success looks like one."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from tests.compliance import report, suite
+from tests.compliance.gateway import Gateway
+from tests.compliance.listeners import Listener, listener
+from tests.compliance.outcome import MOST, Control, NotAssessed, Result, line
+from tests.compliance.site import LISTENERS, site_of
+from tests.requirements import REQUIREMENTS
+
+pytestmark = pytest.mark.requirement("U3")
+
+SSH: dict[str, Any] = {"protocol": "tcp", "where": "any", "port": 22, "unit": "ssh.service"}
+
+
+@pytest.mark.parametrize(
+    ("row", "seen"),
+    [
+        ("0.0.0.0:22 0.0.0.0:* cgroup:/system.slice/ssh.service <->", (4, "any", 22, "ssh.service")),
+        ("*:22 *:* cgroup:/system.slice/ssh.service v6only:0 <->", (6, "any", 22, "ssh.service")),
+        ("127.0.0.53%lo:53 0.0.0.0:* uid:1 cgroup:/system.slice/dns.service", (4, "loopback", 53, "dns.service")),
+        ("[::ffff:127.0.0.1]:80 *:* cgroup:/a/b.service", (4, "loopback", 80, "b.service")),
+        ("[::ffff:10.0.0.1]:80 *:* cgroup:/a/b.service", (4, "10.0.0.1", 80, "b.service")),
+        ("[fe80::1]%eth0:546 [::]:* cgroup:/a/b.service", (6, "fe80::1", 546, "b.service")),
+        ("[fd7a::1]:80 [::]:* cgroup:/a/b.service", (6, "vpn", 80, "b.service")),
+        ("0.0.0.0:51820 0.0.0.0:* ino:0 sk:1", (4, "any", 51820, "no unit")),
+        ("0.0.0.0:51820 0.0.0.0:* ino:0 sk:1 cgroup:/ <->", (4, "any", 51820, "no unit")),
+    ],
+)
+def test_a_line_of_ss_is_read(row: str, seen: tuple[int, str, int, str]) -> None:
+    """Address, family, port and unit, also of an IPv4 address in an IPv6 socket, which is no loopback by itself."""
+    family, where, port, unit = seen
+    assert listener(f"tcp LISTEN 0 128 {row}", {"fd7a::1"}) == Listener("tcp", family, where, port, unit)
+
+
+def test_what_is_no_line_of_ss_is_refused() -> None:
+    """An unread listener would be no listener."""
+    with pytest.raises(ValueError, match="no line of ss"):
+        listener("Netid State", set())
+
+
+@pytest.mark.parametrize(
+    ("stranger", "known"),
+    [
+        (Listener("tcp", 4, "any", 22, "ssh.service"), True),
+        (Listener("tcp", 6, "any", 22, "ssh.service"), True),
+        (Listener("tcp", 4, "any", 22, "other.service"), False),
+        (Listener("udp", 4, "any", 22, "ssh.service"), False),
+        (Listener("tcp", 4, "vpn", 22, "ssh.service"), False),
+        (Listener("tcp", 4, "any", 23, "ssh.service"), False),
+        (Listener("tcp", 4, "vpn", 40000, "tailscaled.service"), True),
+        (Listener("tcp", 6, "vpn", 40000, "tailscaled.service"), False),
+        (Listener("tcp", 4, "any", 40000, "tailscaled.service"), False),
+    ],
+)
+def test_only_what_the_list_says_word_for_word_is_known(stranger: Listener, known: bool) -> None:
+    """Protocol, family, place, port and unit: one that differs makes a stranger."""
+    peer_api = {"protocol": "tcp", "family": 4, "where": "vpn", "port": "any", "unit": "tailscaled.service"}
+    site = site_of({LISTENERS: [SSH, peer_api]})
+    assert site.strangers({stranger}) == (set() if known else {stranger})
+
+
+def test_ports_are_the_inventorys() -> None:
+    """A fleet that moved a window's ports is checked for these."""
+    moved = {"sightglass_nftables_tcp_ports": [1, 2], "sightglass_mediamtx_tcp_ports": [1], "other": object()}
+    found = site_of(
+        {LISTENERS: [SSH], **moved, "sightglass_mediamtx_udp_ports": [], "sightglass_nftables_hook_port": 3}
+    )
+    assert {(one.port, one.unit.partition(".")[0]) for one in found.window()} == {
+        (1, "sightglass-mediamtx"),
+        (2, "sightglass-console"),
+        (3, "sightglass-agent"),
+    }
+
+
+def but(**changed: Any) -> dict[str, Any]:
+    """A list of one entry that is right but for this."""
+    return {LISTENERS: [{**SSH, **changed}]}
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({}, f"{LISTENERS}: must list what the site itself listens on, and is missing"),
+        ({LISTENERS: "ssh"}, f'{LISTENERS}: Input should be a valid list, not "ssh"'),
+        ({LISTENERS: [SSH, 1]}, f"{LISTENERS}[1]: Input should be a valid dictionary"),
+        (but(protocol="sctp"), f"{LISTENERS}[0].protocol: Input should be 'tcp' or 'udp', not \"sctp\""),
+        (but(port=70000), f"{LISTENERS}[0].port: Input should be less than or equal to 65535, not 70000"),
+        (but(port="22"), f'{LISTENERS}[0].port: Input should be a valid integer, not "22"'),
+        (but(port=True), f"{LISTENERS}[0].port: Input should be a valid integer, not true"),
+        (but(port="any"), f"{LISTENERS}[0].port: must be a number, not any, where it is any"),
+        (but(where="lan"), f'{LISTENERS}[0].where: must be any, loopback, vpn or an address, not "lan"'),
+        (but(unit="ssh"), f"{LISTENERS}[0].unit: String should match pattern"),
+        (but(prot=1), f"{LISTENERS}[0].prot: Extra inputs are not permitted, not 1"),
+        ({LISTENERS: [{"protocol": "tcp"}]}, f"{LISTENERS}[0].where: Field required"),
+        ({LISTENERS: [SSH], "sightglass_nftables_hook_port": 0}, "sightglass_nftables_hook_port: Input should be gr"),
+    ],
+)  # fmt: skip
+def test_a_wrong_list_is_refused_in_one_sentence(given: dict[str, Any], sentence: str) -> None:
+    """Naming the entry, the rule and the value."""
+    with pytest.raises(NotAssessed) as refused:
+        site_of(given)
+    assert str(refused.value).startswith(sentence)
+
+
+SUITE = """
+import pytest
+from tests.compliance.outcome import NotAssessed
+
+def control(function):
+    function.__doc__ = "A sentence."
+    return pytest.mark.control(function.__name__.removeprefix("test_"))(function)
+
+@pytest.fixture
+def broken_before():
+    assert False, "before"
+
+@pytest.fixture
+def broken_after():
+    yield
+    assert False, "after"
+
+@control
+def test_good(): pass
+@control
+def test_bad(): assert False, "so it is\\nand more"
+@control
+def test_unknown(): raise NotAssessed("nobody knows")
+@control
+def test_crashed(): raise RuntimeError("what now")
+@control
+def test_skipped(): pytest.skip("not today")
+@control
+@pytest.mark.xfail(reason="known")
+def test_excused(): raise ValueError("known")
+@control
+def test_unprepared(broken_before): pass
+@control
+def test_untidy(broken_after): pass
+@control
+def test_bad_and_untidy(broken_after): assert False, "so it is"
+@control
+@pytest.mark.timeout(0.2)
+def test_hung(): import time; time.sleep(30)
+"""
+
+
+def test_only_a_success_passed_and_only_what_was_seen_failed(tmp_path: Path) -> None:
+    """An assertion that does not hold is a failure; a crash, a skip, a hang or a broken fixture says nothing."""
+    (tmp_path / "test_of_outcomes.py").write_text(SUITE)
+    recorder = suite.Recorder(cast(Gateway, object()), during=False)
+    assert suite.run(recorder, tmp_path) == ""
+    found = {name: (result.outcome, result.why) for name, result in recorder.results.items()}
+    hung = found.pop("hung")
+    assert found == {
+        "good": ("passed", ""),
+        "bad": ("failed", "so it is"),
+        "unknown": ("not assessed", "nobody knows"),
+        "crashed": ("not assessed", "RuntimeError: what now"),
+        "skipped": ("not assessed", "not today"),
+        "excused": ("not assessed", "ValueError: known"),
+        "unprepared": ("not assessed", "before"),
+        "untidy": ("not assessed", "after"),
+        "bad_and_untidy": ("failed", "so it is"),
+    }
+    assert hung[0] == "not assessed"
+    assert "Timeout" in hung[1]
+
+
+def test_a_suite_that_is_empty_or_broken_says_so(tmp_path: Path) -> None:
+    """No test, a test that cannot be imported, one without a name: each is a reason, not a success."""
+    for name, text in (
+        ("none", ""),
+        ("broken", "import nothing_of_that_name"),
+        ("nameless", 'def test_it():\n    """A sentence."""'),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"test_{name}.py").write_text(text)
+        assert suite.run(suite.Recorder(during=False), tmp_path / name).startswith("the suite ended with"), name
+
+
+def test_every_control_has_a_name_of_its_own_and_requirements() -> None:
+    """As the table shows them; the one that opens a window is there only when asked for."""
+    quiet, asked = suite.Recorder(during=False), suite.Recorder(during=True)
+    assert (suite.run(quiet), suite.run(asked)) == ("", "")
+    names = [control.id for control in asked.controls]
+    assert len(set(names)) == len(names)
+    assert set(names) - {control.id for control in quiet.controls} == {"during"}
+    assert {control.module for control in asked.controls} == {
+        f"tests.compliance.test_{x}" for x in ("closed_world", "confined")
+    }
+    assert all(control.requirements and set(control.requirements) <= set(REQUIREMENTS) for control in asked.controls)
+
+
+CONTROLS = [Control(name, ("A1", "N3"), "It holds.", "tests.x", f"test_{name}") for name in ("one", "two")]
+
+
+def answer(*results: Result, why: str = "") -> str:
+    """What `assess` writes."""
+    return json.dumps({"why": why, "results": [vars(result) for result in results]})
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("", "the suite gave no result: no answer"),
+        (None, "the suite gave no result: no answer"),
+        ("Traceback…\nMemoryError", "the suite gave no result: MemoryError"),
+        ("[]", "the suite gave no result: []"),
+        (answer(why="ssh: no route to host"), "ssh: no route to host"),
+        (answer(), "it did not run"),
+        (answer(Result("three", "passed")), "it did not run"),
+        (answer(Result("one", cast(Any, "skipped"))), "the suite gave no result"),
+    ],
+)
+def test_whatever_is_not_said_was_not_assessed(given: Any, why: str) -> None:
+    """A suite that crashed, wrote nothing, or left a control out."""
+    found = report.results(CONTROLS, given)
+    assert list(found) == ["one", "two"]
+    assert {(one.outcome, one.why.startswith(why)) for one in found.values()} == {("not assessed", True)}
+
+
+def test_the_report_has_every_gateway_and_control() -> None:
+    """JUnit as a CI server reads it: a case each, failed as failure, not assessed as error, none skipped."""
+    bad = line("port 1 of \x1b[31m\x00evil\ud800 <&> unit")
+    fleet = {
+        "gw1": report.results(CONTROLS, answer(Result("one", "passed", "", 0.5), Result("two", "failed", bad, 1))),
+        "gw2": report.results(CONTROLS, answer(why="ssh: no")),
+    }
+    root = ET.fromstring(ET.tostring(report.junit(CONTROLS, fleet)))
+    assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("4", "1", "2")
+    cases = {str(case.get("name")): [child.tag for child in case][1:] for case in root.iter("testcase")}
+    assert cases == {
+        "test_one[gw1]": [], "test_two[gw1]": ["failure"], "test_one[gw2]": ["error"], "test_two[gw2]": ["error"],
+    }  # fmt: skip
+    assert [p.get("value") for p in root.iter("property") if p.get("name") == "requirement"] == ["A1", "N3"] * 4
+    assert report.table(CONTROLS, fleet)[3:] == [
+        "gateway  one           two",
+        "gw1      passed        FAILED",
+        "gw2      not assessed  not assessed",
+        "",
+        "gw1: two: failed: port 1 of ?[31m?evil? <&> unit",
+        "gw2: not assessed: ssh: no",
+    ]
+
+
+def test_a_reason_is_one_bounded_line() -> None:
+    """Whatever a gateway says."""
+    assert line("\n  a\tb \nc") == "a?b"
+    assert len(line("x" * 9999)) == MOST
+    assert line(" \n") == "no reason was given"
