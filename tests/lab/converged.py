@@ -13,6 +13,9 @@ from tests.lab.window.site_under_test import ROOT, Site
 
 def converge(lab: Lab) -> None:
     """site.yml, as an operator runs it."""
+    # Nobody opens a window at the other gateways, and each vision takes a tenth of a core.
+    for other in lab.gateways[1:]:
+        other.run(["systemctl", "stop", "parking.service"])
     command = ["ansible-playbook", "ansible/playbooks/site.yml"]
     done = lab.host("ops").run(command, timeout=600, check=False, cwd=str(ROOT))
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
