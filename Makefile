@@ -23,7 +23,7 @@ wheelhouse: venv ## the wheels that a gateway gets, from the locks (cached by co
 parts: need-root wheelhouse ## the lab's tools, binaries and Debian root (six minutes on a new machine with 2 cores)
 	@.venv/bin/lab build
 
-.PHONY: demo test lint unit lab-test molecule bench bench-cut need-root
+.PHONY: demo test lint unit lab-test molecule bench bench-cut bench-fleet need-root
 need-root:
 	@[ "$$(id -u)" = 0 ] || { echo "This needs root (network namespaces, mounts, systemd hosts): sudo make $(MAKECMDGOALS)"; exit 1; }
 
@@ -54,6 +54,9 @@ lint: venv ## ruff, mypy, ansible-lint
 
 bench-cut: need-root wheelhouse ## from the end of a permission to the last media byte, by cause
 	@.venv/bin/python -m bench.cut
+
+bench-fleet: need-root wheelhouse ## what operators wait for: Ansible's own time for a window, and for a fleet of eight
+	@.venv/bin/python -m bench.fleet
 
 bench: need-root wheelhouse ## the figures of the README, beside plain MediaMTX + ffmpeg
 	@.venv/bin/python -m bench
