@@ -123,8 +123,6 @@ def test_an_offer_makes_the_server_dial_nobody(site: Site) -> None:
     taken away the same offer is seen to reach them."""
     offers = site.gateway.run(["find", "/opt/sightglass/venv", "-path", "*sightglass/console/offers.py"]).stdout.strip()
     with replaced(site, offers, r"without_candidates\(sdp\),", "sdp,"), without_the_sandbox(site):
-        # The kernel cannot tell the offer's way to the hook from the server's own.
-        assert dialled(site) <= {"hook", "viewer"}, "the kernel alone"
         mine = replaced(site, RULES, r"meta skuid \$sightglass_stream counter drop", "")
         with mine, replaced(site, RULES, r"oifname != \$sightglass_vif counter drop", ""):
             # On a busy machine the server's ICE library leaves out one or two candidates of an offer, others each time.
@@ -132,6 +130,9 @@ def test_an_offer_makes_the_server_dial_nobody(site: Site) -> None:
             offers_made = 0
             while not reached >= ALL and offers_made < MOST_OFFERS:
                 reached, offers_made = reached | dialled(site), offers_made + 1
-    assert reached >= ALL, f"the control, after {offers_made} offers"
+        assert reached >= ALL, f"the control, after {offers_made} offers"
+        # The kernel cannot tell the offer's way to the hook from the server's own.
+        alone = set().union(*(dialled(site) for _ in range(offers_made)))
+        assert alone <= {"hook", "viewer"}, "the kernel alone"
     for _ in range(offers_made):
         assert dialled(site) == set()

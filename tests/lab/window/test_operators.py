@@ -100,7 +100,6 @@ def test_a_gateway_that_cannot_be_reached_is_said_in_time(site: Site) -> None:
         for playbook, asked in (
             ("window_open", ("site=gw1", REASON)),
             ("window_close", ("site=gw1",)),
-            ("window_status", ()),
         ):
             began = time.monotonic()
             done = play(site, playbook, *asked)
