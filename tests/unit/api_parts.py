@@ -17,7 +17,9 @@ from typing import Any
 
 from sightglass.api.port import Caller, Chain, GuardView, OpenRequest, StatusView, ViewerView, WindowView
 from sightglass.api.server import serve
+from sightglass.recorded import opener
 from sightglass.refusal import Refusal
+from sightglass.who import who
 
 ANSWER_S = 60
 OPEN = {"request_id": "request-1", "cameras": ["cam1"], "reason": "align the camera", "purpose": "alignment"}
@@ -35,6 +37,7 @@ class FakeAgent:
         self.problems: list[dict[str, Any]] = []
         self.guard = GuardView("lane", "pass", "idle", "the lane is idle")
         self.fault: Exception | None = None
+        self.claimed: str | None = None
 
     async def open(self, request: OpenRequest, caller: Caller) -> WindowView:
         """Open, or the same window again."""
@@ -62,27 +65,33 @@ class FakeAgent:
             cause=None,
             why=None,
             privacy=request.privacy,
+            opened_by=opener(who(caller.user, caller.uid, request.claimed_name, ("admin",)).personal()),
         )
         return self.window
 
-    async def close(self, window: str | None, reason: str | None, caller: Caller) -> WindowView:
+    async def close(
+        self, window: str | None, reason: str | None, caller: Caller, claimed_name: str | None = None
+    ) -> WindowView:
         """Close."""
         self.asked.append(("close", window, reason, caller))
+        self.claimed = claimed_name
         if self.window is None:
             raise Refusal("no-window", "no window is open", 404)
         self.last = dataclasses.replace(self.window, state="closed", cause="closed")
         self.window = None
         return self.last
 
-    async def disable(self, reason: str, caller: Caller, *, fleet: bool) -> StatusView:
+    async def disable(self, reason: str, caller: Caller, *, fleet: bool, claimed_name: str | None = None) -> StatusView:
         """Disable."""
+        self.claimed = claimed_name
         self.asked.append(("fleet-off" if fleet else "disable", reason, caller))
         cause = "fleet-off" if fleet else "disabled"
         self.off = [{"cause": cause, "at": "2026-11-23T10:00:00+00:00", "user": caller.user, "reason": reason}]
         return await self.status()
 
-    async def enable(self, reason: str, caller: Caller, *, fleet: bool) -> StatusView:
+    async def enable(self, reason: str, caller: Caller, *, fleet: bool, claimed_name: str | None = None) -> StatusView:
         """Enable."""
+        self.claimed = claimed_name
         self.asked.append(("fleet-on" if fleet else "enable", reason, caller))
         self.off = []
         return await self.status()
@@ -90,7 +99,7 @@ class FakeAgent:
     async def status(self) -> StatusView:
         """How things are."""
         state = "disabled" if self.off else "open" if self.window else "closed"
-        return StatusView("lab-gw1", state, self.window, self.last, self.off, "0.1.0")
+        return StatusView("lab-gw1", "Europe/Berlin", state, self.window, self.last, self.off, "0.1.0")
 
     async def guards(self, cameras: tuple[str, ...], purpose: str) -> tuple[GuardView, ...]:
         """One guard."""

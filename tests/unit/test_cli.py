@@ -59,6 +59,7 @@ def test_open_shows_state_deadline_and_where_to_watch(terminal: Terminal) -> Non
         "window w-0123456789ab: open\n"
         "  cameras   cam1, cam2 (debug)\n"
         "  until     2026-11-23T10:30:00+00:00 (at the site 2026-11-23T11:30:00+01:00)\n"
+        "  opened by the shared account root (nobody named)\n"
         "  page      http://100.64.0.1:8550/\n"
         "  player    rtsp://100.64.0.1:8554/cam1\n"
         "  player    rtsp://100.64.0.1:8554/cam2\n"

@@ -219,20 +219,20 @@ def test_each_visit_has_its_own_bytes_however_short(asked: Asked) -> None:
     asked.sent[ANN] = 6_000
     asked.ask(READ)
     asked.sent[ANN] = 9_000
-    asked.joins.end("closed", ())
+    asked.joins.end("closed", (), 2.5)
     left = [data for event, data, _ in asked.records if event == "left"]
-    assert left == [{"bytes": 3_000}, {"cut": True, "why": "closed", "bytes": 5_000}]
+    assert left == [{"bytes": 3_000}, {"cut": True, "why": "closed", "cut_ms": 2.5, "bytes": 5_000}]
 
 
 @pytest.mark.requirement("P2")
 @pytest.mark.requirement("A5")
 def test_a_viewer_that_is_cut_is_on_the_record_with_the_cause(asked: Asked) -> None:
     """Who does not watch leaves no such line."""
-    asked.joins.depart(VIEWER, "peer-gone")
+    asked.joins.depart(VIEWER, "peer-gone", 1.5)
     assert asked.records == []
     asked.ask(READ)
-    asked.joins.depart(VIEWER, "capability-gone")
-    assert asked.records[-1] == ("left", {"cut": True, "why": "capability-gone", "bytes": 0}, "ann")
+    asked.joins.depart(VIEWER, "capability-gone", 1.5)
+    assert asked.records[-1] == ("left", {"cut": True, "why": "capability-gone", "cut_ms": 1.5, "bytes": 0}, "ann")
 
 
 @pytest.mark.requirement("P2")
@@ -255,7 +255,7 @@ def test_a_picture_without_a_join_is_on_the_record(asked: Asked, how: str) -> No
     """The kernel has counted it, whatever the stream server does not tell; a page that was only looked at is none."""
 
     def over() -> None:
-        asked.joins.end("closed", (VIEWER,)) if how == "end" else asked.joins.depart(VIEWER, "peer-gone")
+        asked.joins.end("closed", (VIEWER,), 2.5) if how == "end" else asked.joins.depart(VIEWER, "peer-gone", 1.5)
 
     asked.sent[ANN] = UNSEEN_BYTES - 1
     over()
@@ -273,7 +273,7 @@ def test_a_late_join_hides_nothing(asked: Asked) -> None:
     asked.sent[ANN] = 50_000_000
     asked.ask(READ)
     asked.sent[ANN] += 20_000
-    asked.joins.end("closed", (VIEWER,))
+    asked.joins.end("closed", (VIEWER,), 2.5)
     assert [(event, data.get("bytes")) for event, data, _ in asked.records] == [
         ("left", 50_000_000), ("joined", None), ("left", 20_000)
     ]  # fmt: skip
@@ -284,7 +284,7 @@ def test_a_node_that_comes_and_goes_for_ever_is_refused(asked: Asked) -> None:
     """The control: the visits before it are let in, each on the record."""
     for visit in range(MOST_VISITS):
         assert asked.ask(READ) == [204], visit
-        asked.joins.depart(VIEWER, "capability-gone")
+        asked.joins.depart(VIEWER, "capability-gone", 1.5)
     assert asked.ask(READ) == [403]
     assert asked.records[-1][0] == "refused"
     assert len(asked.records) == 2 * MOST_VISITS + 1

@@ -318,13 +318,13 @@ def test_disables_once(agent: FakeAgent) -> None:
     assert agent.asked[-1][0] == "GET"
     result = agent.run(state="disabled", reason="works on the road")
     assert (result["changed"], result["state"], result["disabled"]) == (True, "disabled", [MARK])
-    assert agent.asked[-1][2] == {"reason": "works on the road", "fleet": False}
+    assert agent.asked[-1][2] == {"reason": "works on the road", "fleet": False, "claimed_name": None}
     agent.status("disabled", disabled=(MARK,))
     assert agent.run(state="disabled")["changed"] is False
     assert agent.asked[-1][0] == "GET"
     switched(agent, "/v1/disable", "disabled", FLEET, MARK)
     assert agent.run(state="disabled", fleet=True)["disabled"] == [FLEET, MARK], "the fleet's mark is another one"
-    assert agent.asked[-1][2] == {"reason": "the test asks", "fleet": True}
+    assert agent.asked[-1][2] == {"reason": "the test asks", "fleet": True, "claimed_name": None}
 
 
 @pytest.mark.requirement("U2")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import io
+import os
 import secrets
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from urllib.parse import urlencode
 from sightglass import cli_receipts
 from sightglass.client import Ended, ask, show
 from sightglass.printable import plain
+from sightglass.who import said
 
 SOCKET = "/run/sightglass-agent.sock"
 
@@ -66,15 +68,17 @@ def _parser() -> argparse.ArgumentParser:
     opening.add_argument("--purpose", choices=("alignment", "debug"), default="alignment")
     opening.add_argument("--viewer", action="append", default=[], dest="viewers", metavar="LOGIN")
     opening.add_argument("--request-id", metavar="ID", help="the same id again changes nothing")
-    opening.add_argument("--claimed-name", metavar="NAME", help="recorded as claimed")
+    _claims(opening)
     closing = add("close", _close, "close the window")
     closing.add_argument("--window", metavar="ID")
     closing.add_argument("--reason")
+    _claims(closing)
     for name, text in (("disable", "close, and refuse windows from now on"), ("enable", "allow windows again")):
         switch = add(name, _switch, text)
         switch.add_argument("--reason", required=True, help="5 to 200 characters")
         switch.add_argument("--fleet", action="store_true", help="the mark of the whole fleet, not this site's own")
-        verbs.choices[name].set_defaults(switch=name)
+        _claims(switch)
+        switch.set_defaults(switch=name)
     asked = add("guards", _guards, "what each guard says of opening now")
     asked.add_argument("--camera", action="append", default=[], dest="cameras", metavar="NAME")
     asked.add_argument("--purpose", choices=("alignment", "debug"), default="alignment")
@@ -82,12 +86,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _claims(parser: argparse.ArgumentParser) -> None:
+    # Who has become root by sudo would be nobody in the record. It is no more than a claim: anybody can set it.
+    parser.add_argument(
+        "--claimed-name",
+        metavar="NAME",
+        default=os.environ.get("SUDO_USER") or None,
+        help="who you are, recorded as claimed beside the account (default: who called sudo)",
+    )
+
+
 def _status(arguments: argparse.Namespace) -> int:
     status = ask(arguments, "GET", "/v1/status")
     lines = [f"{status['site']}: {status['state']}"]
     for mark in status["disabled"]:
         whole = " for the whole fleet" if mark["cause"] == "fleet-off" else ""
-        by = f"disabled{whole} by {mark.get('user', '?')} at {mark.get('at', '?')}"
+        by = f"disabled{whole} by {said(mark)} at {mark.get('at', '?')}"
         lines.append(f"  {'off' if mark['cause'] == 'switch' else by}: {mark.get('reason', '?')}")
     if status["window"] is not None:
         lines += _window(status["window"])
@@ -113,13 +127,13 @@ def _open(arguments: argparse.Namespace) -> int:
 
 
 def _close(arguments: argparse.Namespace) -> int:
-    body = {"window": arguments.window, "reason": arguments.reason}
+    body = {"window": arguments.window, "reason": arguments.reason, "claimed_name": arguments.claimed_name}
     window = ask(arguments, "POST", "/v1/windows/close", body)
     return show(arguments, window, [f"window {window['id']}: {window['state']} ({window['cause']})"])
 
 
 def _switch(arguments: argparse.Namespace) -> int:
-    body = {"reason": arguments.reason, "fleet": arguments.fleet}
+    body = {"reason": arguments.reason, "fleet": arguments.fleet, "claimed_name": arguments.claimed_name}
     status = ask(arguments, "POST", f"/v1/{arguments.switch}", body)
     return show(arguments, status, [f"{status['site']}: {status['state']}"])
 
@@ -137,6 +151,7 @@ def _window(window: dict[str, Any]) -> list[str]:
     lines = [
         f"  cameras   {', '.join(window['cameras'])} ({window['purpose']})",
         f"  until     {window['deadline']} (at the site {window['site_deadline']})",
+        *([f"  opened by {window['opened_by']['said']}"] if window["opened_by"] else []),
         *([f"  page      {window['page']}"] if window["page"] else []),
         *(f"  player    {url}" for url in window["urls"].values()),
         *(f"  viewer    {v['user']} on {v['node']}{' (watching)' if v['watching'] else ''}" for v in window["viewers"]),

@@ -14,6 +14,7 @@ from sightglass.sentence import sentence
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 Port = Annotated[int, Field(ge=1024, le=65535)]
+Account = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Topic = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^+#\x00-\x1f]+$")]
 Dotted = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}(\.[A-Za-z0-9_-]{1,32}){0,5}$")]
@@ -148,7 +149,10 @@ class Picture(_Model):
 
 
 class Config(_Model):
-    """One gateway. A window is of four of its cameras at most (api/shapes.py)."""
+    """One gateway. A window is of four of its cameras at most (api/shapes.py).
+
+    `shared_accounts` are local accounts that several people use; root is one in any case (who.py).
+    """
 
     site: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     timezone: str = "UTC"
@@ -162,6 +166,7 @@ class Config(_Model):
     lease_s: Annotated[int, Field(ge=3, le=15)] = 15
     picture: Picture = Picture()
     load: Load = Load()
+    shared_accounts: Annotated[list[Account], Field(max_length=64)] = []
 
     @field_validator("timezone")
     @classmethod

@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import logging
 import secrets
-from datetime import datetime, timedelta
+from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,7 +18,9 @@ from sightglass.agent import Agent
 from sightglass.api.port import Caller, Chain, GuardView, OpenRequest, StatusView, ViewerView, WindowView
 from sightglass.observer import Subject
 from sightglass.receipts import Head
+from sightglass.recorded import opener, recorded
 from sightglass.refusal import Refusal
+from sightglass.who import Who, who
 from sightglass.window import Disable, Enable, End, Open, Purpose, State, Window, misplaced
 
 log = logging.getLogger(__name__)
@@ -67,7 +69,7 @@ class Desk:
                     log.warning("receipts: %s of %s waits for room: %s", name, window, error)
         for window, event in list(asked.items())[-_REMEMBERED:]:
             try:
-                self._remember(_recorded(window, event, ended.get(window), self._agent.config.timezone))
+                self._remember(recorded(window, event, ended.get(window), self._agent.config.timezone))
             except (LookupError, TypeError, ValueError, ArithmeticError) as error:
                 # `receipts verify` names an edited event; the gateway's switch must work all the same.
                 log.warning("receipts: the opening of %s is not as it was written: %r", window, error)
@@ -85,7 +87,7 @@ class Desk:
                 raced = agent.machine.window
                 if raced is None or raced.request_id != request.request_id:
                     self._record_refusal(refused, request, caller)
-                    raise
+                    raise self._held(refused) from None
         return await self._opened(request.request_id)
 
     async def _open(self, request: OpenRequest, caller: Caller) -> None:
@@ -116,15 +118,11 @@ class Desk:
             privacy=request.privacy,
             began=now,
             deadline=now + 60 * minutes,
+            by=self._who(caller, request.claimed_name),
         )
         subject = Subject(request.cameras, purpose, frozenset(), None)
         verdicts = guards.opening(agent.observer.facts(subject, disabled=bool(agent.machine.disabled)))
-        personal = {
-            **_caller(caller),
-            "claimed_name": request.claimed_name,
-            "reason": request.reason,
-            "viewers": list(request.viewers),
-        }
+        personal = {**self._asked(caller, request.claimed_name, request.reason), "viewers": list(request.viewers)}
         await agent.submit(Open(window, verdicts), personal)
 
     async def _opened(self, request_id: str) -> WindowView:
@@ -137,7 +135,9 @@ class Desk:
             raise Refusal(last.cause, last.why or f"the window ended while it opened: {last.cause}", 409)
         return self._view(last)
 
-    async def close(self, window: str | None, reason: str | None, caller: Caller) -> WindowView:
+    async def close(
+        self, window: str | None, reason: str | None, caller: Caller, claimed_name: str | None = None
+    ) -> WindowView:
         """See `AgentPort.close`. Closing what is closed already is no error: the last window is the answer."""
         agent = self._agent
         current = agent.machine.window
@@ -150,24 +150,25 @@ class Desk:
                 raise Refusal("no-window", "no window is open", 404)
             return self._view(agent.last)
         if agent.machine.state is not State.CLOSING:
-            await agent.submit(End("closed"), {**_caller(caller), "reason": reason})
+            await agent.submit(End("closed"), self._asked(caller, claimed_name, reason))
         await agent.until(lambda: agent.machine.window is None)
         return self._view(agent.last or current)
 
-    async def disable(self, reason: str, caller: Caller, *, fleet: bool) -> StatusView:
+    async def disable(self, reason: str, caller: Caller, *, fleet: bool, claimed_name: str | None = None) -> StatusView:
         """See `AgentPort.disable`."""
         agent = self._agent
-        await agent.submit(Disable("fleet-off" if fleet else "disabled"), {**_caller(caller), "reason": reason})
+        cause = "fleet-off" if fleet else "disabled"
+        await agent.submit(Disable(cause), self._asked(caller, claimed_name, reason))
         await agent.until(lambda: agent.machine.state is State.DISABLED)
         return await self.status()
 
-    async def enable(self, reason: str, caller: Caller, *, fleet: bool) -> StatusView:
+    async def enable(self, reason: str, caller: Caller, *, fleet: bool, claimed_name: str | None = None) -> StatusView:
         """See `AgentPort.enable`."""
         cause, marks = "fleet-off" if fleet else "disabled", self._agent.store.disabled()
         if marks and cause not in marks:
             other = next(iter(marks))
             raise Refusal(f"still-{other}", _STILL[other], 409)
-        await self._agent.submit(Enable(cause), {**_caller(caller), "reason": reason})
+        await self._agent.submit(Enable(cause), self._asked(caller, claimed_name, reason))
         return await self.status()
 
     async def status(self) -> StatusView:
@@ -178,6 +179,7 @@ class Desk:
         recorded = next(reversed(self._known.values()), None)
         return StatusView(
             site=agent.config.site,
+            timezone=agent.config.timezone,
             state=State.DISABLED.value if switched and window is None else agent.machine.state.value,
             window=None if window is None else self._view(window),
             last=self._view(last) if last is not None and window is None else recorded,
@@ -244,6 +246,7 @@ class Desk:
             cause=window.cause,
             why=window.why,
             privacy=window.privacy,
+            opened_by=opener(dataclasses.asdict(window.by)) if window.by else None,
         )
         if not alive:
             self._remember(view)
@@ -263,35 +266,23 @@ class Desk:
         self._refusals.append(now)
         data = {"what": "open", "code": refused.code, "why": refused.message, "request_id": request.request_id}
         try:
-            self._agent.store.append("refused", None, data, {**_caller(caller), "reason": request.reason})
+            personal = self._asked(caller, request.claimed_name, request.reason)
+            self._agent.store.append("refused", None, data, personal)
         except OSError:
             return  # the refusal itself stands
 
+    def _who(self, caller: Caller, claimed_name: str | None) -> Who:
+        return who(caller.user, caller.uid, claimed_name, self._agent.config.shared_accounts)
 
-def _caller(caller: Caller) -> dict[str, Any]:
-    return {"uid": caller.uid, "user": caller.user}
+    def _asked(self, caller: Caller, claimed_name: str | None, reason: str | None) -> dict[str, Any]:
+        return {**self._who(caller, claimed_name).personal(), "reason": reason}
 
-
-def _recorded(window: str, event: dict[str, Any], cause: str | None, zone: str) -> WindowView:
-    """A window of an earlier agent, as far as the chain tells."""
-    data = event["data"]
-    minutes = int(data.get("minutes", 0))
-    deadline = datetime.fromisoformat(event["at"]) + timedelta(minutes=minutes)
-    return WindowView(
-        id=window,
-        request_id=str(data.get("request_id", "")),
-        state=State.CLOSED.value,
-        purpose=str(data.get("purpose", "")),
-        cameras=tuple(map(str, data.get("cameras", ()))),
-        minutes=minutes,
-        opened_at=event["at"],
-        deadline=deadline.isoformat(timespec="seconds"),
-        site_deadline=deadline.astimezone(ZoneInfo(zone)).isoformat(timespec="seconds"),
-        remaining_s=0.0,
-        urls={},
-        page=None,
-        viewers=(),
-        cause=cause,
-        why=None,
-        privacy=str(data.get("privacy", "")),
-    )
+    def _held(self, refused: Refusal) -> Refusal:
+        # Told to the operator, and not written into the chain: there a name could never expire.
+        window = self._agent.machine.window
+        if refused.code != "second-window" or window is None:
+            return refused
+        view = self._view(window)
+        by = f", opened by {view.opened_by.said}" if view.opened_by else ""
+        until = f"until {view.deadline} (at the site {view.site_deadline})"
+        return Refusal(refused.code, f"{refused.message}: {view.id}{by}, {until}", refused.status)

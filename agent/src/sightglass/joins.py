@@ -141,17 +141,19 @@ class Joins:
                 self._leave(node, {})
         return any(visit.away is None for visit in self.watching.values())
 
-    def depart(self, viewer: Viewer, why: str) -> None:
-        """This viewer was cut: it may not watch any more."""
+    def depart(self, viewer: Viewer, why: str, cut_ms: float | None) -> None:
+        """This viewer was cut, because it may not watch any more: within `cut_ms` milliseconds of the order, None when
+        nobody has confirmed it."""
         if viewer.node in self.watching:
-            self._leave(viewer.node, {"cut": True, "why": why})
+            self._leave(viewer.node, {"cut": True, "why": why, "cut_ms": cut_ms})
         else:
             self._unseen(viewer)
 
-    def end(self, why: str, viewers: Iterable[Viewer]) -> None:
-        """The window is over: whoever still watched has left. `viewers` are those who hold a lease."""
+    def end(self, why: str, viewers: Iterable[Viewer], cut_ms: float | None) -> None:
+        """The window is over: whoever still watched has left. `viewers` are those who hold a lease, `cut_ms` is how
+        long the cut took."""
         for node in list(self.watching):
-            self._leave(node, {"cut": True, "why": why})
+            self._leave(node, {"cut": True, "why": why, "cut_ms": cut_ms})
         for viewer in viewers:
             self._unseen(viewer)
 

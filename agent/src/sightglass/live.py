@@ -157,7 +157,7 @@ class Live:
         await self._hook.stop()
         self._over.set()
         window = self._machine().window or self._window
-        self.joins.end(window.cause or "closed", self._viewers)
+        self.joins.end(window.cause or "closed", self._viewers, self.cut_ms)
         with contextlib.suppress(OSError):
             self._parts.server_config.unlink()
 
@@ -176,13 +176,14 @@ class Live:
         self._viewers = viewers
         await self.tell(FAREWELL_S if before - wanted else 0.0)
         # Never beyond the deadline: an agent that stands still then shows nothing after it. Whole seconds, 1 at least.
-        left = math.ceil(self._window.deadline - clock.boottime())
+        left, began, cut_ms = math.ceil(self._window.deadline - clock.boottime()), clock.boottime(), None
         try:
             await self._shutter.renew(self.own, sorted(wanted, key=str), max(1, min(self._parts.config.lease_s, left)))
             self._counted = clock.boottime()
+            cut_ms = round((self._counted - began) * 1000, 1)
         finally:
             for viewer, why in leaving.items():
-                self.joins.depart(viewer, why)
+                self.joins.depart(viewer, why, cut_ms)
 
     @property
     def holding(self) -> frozenset[str]:

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 from sightglass.refusal import Refusal
 from sightglass.verdict import Outcome, Verdict, worst
+from sightglass.who import Who
 
 OPENING_S = 12.0
 """How long the window's processes may take to publish a picture (0.6 s is usual, a loaded gateway takes longer)."""
@@ -79,6 +80,7 @@ class Window:
     safe_since: float | None = None
     cause: str | None = None
     why: str | None = None
+    by: Who | None = None
 
 
 @dataclass(frozen=True, slots=True)

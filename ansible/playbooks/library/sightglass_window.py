@@ -45,7 +45,9 @@ options:
     elements: str
     default: []
   claimed_name:
-    description: Who asks, as the caller says. Recorded beside what the kernel says.
+    description:
+      - Who asks, as the caller says, in 1 to 100 printable characters. Recorded as claimed, beside what the kernel
+        says of the account, for every state but C(status).
     type: str
   fleet:
     description:
@@ -131,7 +133,7 @@ state:
 window:
   description: >-
     The window: the one that is open, else the newest closed one, else null (as in check mode of an opening). Times are
-    ISO 8601 in UTC, C(site_deadline) in the site's own time.
+    ISO 8601 in UTC, C(site_deadline) in the site's own time. C(opened_by) is who opened it, with C(said) in words.
   returned: success
   type: dict
   sample: {id: w-0123456789ab, urls: {cam1: "rtsp://100.64.0.1:8554/cam1"}, deadline: "2026-11-23T05:30:00+00:00"}
@@ -308,7 +310,7 @@ def _open(agent: Agent, wanted: Mapping[str, Any], before: Mapping[str, Any], *,
         if before["state"] == "disabled":
             raise Refused("disabled", "windows are disabled on this gateway")
         if current is not None:
-            raise Refused("second-window", f"{current['id']} is {before['state']} already")
+            raise Refused("second-window", _held(before["state"], current))
         query = urlencode([*(("camera", name) for name in wanted["cameras"]), ("purpose", wanted["purpose"])])
         guards = agent.ask("GET", f"/v1/guards?{query}")["guards"]
         for guard in guards:
@@ -336,7 +338,7 @@ def _close(agent: Agent, wanted: Mapping[str, Any], before: Mapping[str, Any], *
         if only is not None and (_window(before) or {}).get("id") != only:
             raise Refused("unknown-window", f"window: {only!r} is not open here")
         return _result(before, "closed", _window(before), current is not None)
-    window = agent.ask("POST", "/v1/windows/close", {"window": only, "reason": wanted["reason"]})
+    window = agent.ask("POST", "/v1/windows/close", {"window": only, **_why(wanted)})
     return _result(before, window["state"], window, current is not None)
 
 
@@ -349,8 +351,18 @@ def _switch(agent: Agent, wanted: Mapping[str, Any], before: Mapping[str, Any], 
     if check:
         after = {**before, "state": "disabled" if off or others else "closed", "disabled": others}
         return _switched(wanted, before, after, True)
-    body = {"reason": wanted["reason"], "fleet": wanted["fleet"]}
+    body = {"fleet": wanted["fleet"], **_why(wanted)}
     return _switched(wanted, before, agent.ask("POST", "/v1/disable" if off else "/v1/enable", body), True)
+
+
+def _why(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    return {"reason": wanted["reason"], "claimed_name": wanted["claimed_name"]}
+
+
+def _held(state: str, window: Mapping[str, Any]) -> str:
+    by = f", opened by {window['opened_by']['said']}" if window.get("opened_by") else ""
+    until = f"until {window['deadline']} (at the site {window['site_deadline']})"
+    return f"a window is {state} already: {window['id']}{by}, {until}"
 
 
 def _switched(

@@ -12,13 +12,13 @@ from starlette.exceptions import HTTPException
 
 from sightglass.api.answers import GuardsAnswer, ReceiptsAnswer, Refused, StatusAnswer, VerifyAnswer, WindowAnswer
 from sightglass.api.bounded import MOST_BODY, Bounded
-from sightglass.api.port import AgentPort, Caller, OpenRequest
+from sightglass.api.port import AgentPort, Caller, OpenRequest, StatusView
 from sightglass.api.shapes import CloseBody, OpenBody, SwitchBody
 from sightglass.receipts import HEAD
 from sightglass.refusal import Refusal
 from sightglass.sentence import sentence
+from sightglass.who import OPERATORS as OPERATORS
 
-OPERATORS = "sightglass-operators"
 _REFUSALS = {
     403: "The caller may not do this.",
     409: "A rule says no.",
@@ -37,9 +37,22 @@ def caller_of(request: Request) -> Caller:
 def operator(request: Request) -> Caller:
     """A caller who may change something."""
     caller = caller_of(request)
-    if caller.uid != 0 and OPERATORS not in caller.groups:
+    if not _may(caller):
         raise Refusal("not-an-operator", f"{caller.user} is not in the group {OPERATORS}", 403)
     return caller
+
+
+def _may(caller: Caller) -> bool:
+    return caller.uid == 0 or OPERATORS in caller.groups
+
+
+def _nameless(status: StatusView) -> StatusView:
+    """What a local user who is no operator is told: how things are, and of nobody who it was."""
+    window, last = (
+        view and dataclasses.replace(view, opened_by=None, viewers=()) for view in (status.window, status.last)
+    )
+    marks = [{key: value for key, value in mark.items() if key in ("cause", "at")} for mark in status.disabled]
+    return dataclasses.replace(status, window=window, last=last, disabled=marks)
 
 
 Operator = Annotated[Caller, Depends(operator)]
@@ -91,8 +104,9 @@ def make(port: AgentPort) -> FastAPI:
         return no("fault", f"the agent failed at this: {type(error).__name__}", 500)
 
     @app.get("/v1/status", response_model=StatusAnswer)
-    async def status(_caller: Anyone) -> JSONResponse:
-        return answer(await port.status())
+    async def status(caller: Anyone) -> JSONResponse:
+        found = await port.status()
+        return answer(found if _may(caller) else _nameless(found))
 
     @app.post("/v1/windows", response_model=WindowAnswer)
     async def open_window(body: OpenBody, caller: Operator) -> JSONResponse:
@@ -110,15 +124,17 @@ def make(port: AgentPort) -> FastAPI:
 
     @app.post("/v1/windows/close", response_model=WindowAnswer)
     async def close_window(body: CloseBody, caller: Operator) -> JSONResponse:
-        return answer(await port.close(body.window, body.reason, caller))
+        return answer(await port.close(body.window, body.reason, caller, body.claimed_name))
 
     @app.post("/v1/disable", response_model=StatusAnswer)
     async def disable(body: SwitchBody, caller: Operator) -> JSONResponse:
-        return answer(await port.disable(body.reason, caller, fleet=body.fleet))
+        done = await port.disable(body.reason, caller, fleet=body.fleet, claimed_name=body.claimed_name)
+        return answer(done)
 
     @app.post("/v1/enable", response_model=StatusAnswer)
     async def enable(body: SwitchBody, caller: Operator) -> JSONResponse:
-        return answer(await port.enable(body.reason, caller, fleet=body.fleet))
+        done = await port.enable(body.reason, caller, fleet=body.fleet, claimed_name=body.claimed_name)
+        return answer(done)
 
     @app.get("/v1/guards", response_model=GuardsAnswer)
     async def guards(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sightglass.who import Who
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -39,6 +41,13 @@ class ViewerView:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenerView(Who):
+    """Who opened a window; `said` is the same in words. Only operators are told."""
+
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
 class WindowView:
     """A window as people see it. Times are UTC in ISO 8601, `site_deadline` the deadline in the site's own time.
 
@@ -61,6 +70,7 @@ class WindowView:
     cause: str | None
     why: str | None
     privacy: str
+    opened_by: OpenerView | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +88,11 @@ class StatusView:
     """The truth about one gateway. `window` is the one that is not closed, `last` the newest one that is.
 
     `disabled` are the marks that keep windows from opening, with `cause` (disabled: by the site, fleet-off, switch),
-    and, where they are known, `at`, `user` and `reason`.
+    and, where they are known, `at`, `user` and `reason`. `timezone` is the site's, such as Europe/Berlin.
     """
 
     site: str
+    timezone: str
     state: str
     window: WindowView | None
     last: WindowView | None
@@ -103,13 +114,18 @@ class AgentPort(Protocol):
     async def open(self, request: OpenRequest, caller: Caller) -> WindowView:
         """Open a window, or return the one that this request id opened before. Returns when the picture is there."""
 
-    async def close(self, window: str | None, reason: str | None, caller: Caller) -> WindowView:
-        """Close the window and see it gone; `window` (an id), when given, must be the one that is open."""
+    async def close(
+        self, window: str | None, reason: str | None, caller: Caller, claimed_name: str | None = None
+    ) -> WindowView:
+        """Close the window and see it gone; `window` (an id), when given, must be the one that is open.
 
-    async def disable(self, reason: str, caller: Caller, *, fleet: bool) -> StatusView:
+        Any operator may close another's; the record has who it was, and `claimed_name` beside that.
+        """
+
+    async def disable(self, reason: str, caller: Caller, *, fleet: bool, claimed_name: str | None = None) -> StatusView:
         """Close what is open and refuse windows until enabled again. `fleet`: so it is said to every gateway."""
 
-    async def enable(self, reason: str, caller: Caller, *, fleet: bool) -> StatusView:
+    async def enable(self, reason: str, caller: Caller, *, fleet: bool, claimed_name: str | None = None) -> StatusView:
         """Take the site's own mark away, or with `fleet` that of the whole fleet. Windows open where none is left."""
 
     async def status(self) -> StatusView:

@@ -21,7 +21,11 @@ _GRACE_S = 1
 
 
 def caller(connection: socket.socket) -> Caller:
-    """The process at the other end, by the kernel's word; its groups are its user's, as the host knows them now."""
+    """The process at the other end, by the kernel's word (SO_PEERCRED, of when it connected): uid and primary group.
+
+    Its other groups are not the kernel's word but the host's user database's, asked now: who was taken out of the
+    operators' group is none any more, also in a session from before.
+    """
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, uid, gid = struct.unpack("3i", raw)
     try:

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True)]
 Camera = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 Login = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must be one line of printable characters")
+    return value
+
+
+Claimed = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(_printable)
+]
+"""What somebody says who they are: one line, apart from the account that the kernel names."""
 
 
 class _Body(BaseModel):
@@ -34,7 +46,7 @@ class OpenBody(_Body):
     purpose: Literal["alignment", "debug"] = "alignment"
     viewers: Annotated[list[Login], Field(max_length=16)] = []
     privacy: Literal["redacted"] = "redacted"
-    claimed_name: Annotated[str, StringConstraints(max_length=100)] | None = None
+    claimed_name: Claimed | None = None
 
     _checked = field_validator("reason")(_reason)
 
@@ -45,19 +57,13 @@ class OpenBody(_Body):
             raise ValueError("must name each camera once")
         return value
 
-    @field_validator("claimed_name")
-    @classmethod
-    def _printable(cls, value: str | None) -> str | None:
-        if value is not None and not value.isprintable():
-            raise ValueError("must be one line of printable characters")
-        return value
-
 
 class CloseBody(_Body):
     """POST /v1/windows/close."""
 
     window: Annotated[str, StringConstraints(pattern=r"^w-[0-9a-f]{12}$")] | None = None
     reason: Text | None = None
+    claimed_name: Claimed | None = None
 
     @field_validator("reason")
     @classmethod
@@ -70,5 +76,6 @@ class SwitchBody(_Body):
 
     reason: Text
     fleet: bool = False
+    claimed_name: Claimed | None = None
 
     _checked = field_validator("reason")(_reason)
