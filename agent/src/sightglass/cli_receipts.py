@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sightglass import cli_export
 from sightglass.causes import CAUSES, DEPARTURES, SUSPENSIONS
-from sightglass.client import Ended, ask, put, show
+from sightglass.client import Ended, ask, pages, put, show
 from sightglass.printable import plain
+from sightglass.who import said
 
-PAGE = 500
 LAST = 50
 """How many events `show` shows when nobody asks for more."""
 
@@ -24,11 +26,12 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
     which = shown.add_mutually_exclusive_group()
     which.add_argument("--after", type=int, metavar="N", help="those after event N instead")
     which.add_argument("--all", action="store_const", const=0, dest="after", help="every event instead")
+    which.add_argument("--window", type=window_id, metavar="ID", help="those of one window instead")
+    shown.add_argument("--viewers", action="store_true", help="of that window: who watched, a line for each visit")
     shown.set_defaults(verb=_show)
-    exported = of.add_parser("export", parents=[common], help="every event as JSON")
-    # Not by a default of `json`: the verbs share that option, and its default with it.
-    exported.set_defaults(verb=_export, after=0)
+    cli_export.add(of, common, window_id)
     verified = of.add_parser("verify", parents=[common], help="whether the chain is whole")
+    verified.add_argument("file", nargs="?", type=Path, metavar="FILE", help="check an exported file (JSON) instead")
     verified.add_argument("--dir", type=Path, metavar="DIR", help="check a copy instead: chain*.jsonl and personal/")
     verified.add_argument("--known", type=_head, metavar="N:HASH", help="an event that somebody remembers")
     verified.set_defaults(verb=_verify)
@@ -43,25 +46,49 @@ def _head(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def window_id(text: str) -> str:
+    """A window's id, as an argument. Raises ArgumentTypeError."""
+    if not re.fullmatch("w-[0-9a-f]{12}", text):
+        raise argparse.ArgumentTypeError(f"must be an id such as w-0123456789ab, not {text[:80]!r}")
+    return text
+
+
 def _show(arguments: argparse.Namespace) -> int:
+    if arguments.viewers:
+        return _viewers(arguments)
+    if arguments.window is not None:
+        arguments.after = 0
     if arguments.after is None:
         newest = ask(arguments, "GET", f"/v1/receipts?after={10**12}&limit=1")["chain"]["n"]
         arguments.after = max(0, newest - LAST)
     return put(_document(arguments) if arguments.json else _lines(arguments))
 
 
-def _export(arguments: argparse.Namespace) -> int:
-    return put(_document(arguments))
+def _viewers(arguments: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from sightglass.sheet_words import in_line
+    from sightglass.story import Story
+
+    if arguments.window is None:
+        raise Ended(2, "--viewers: needs --window ID, whose viewers are meant")
+    story, chain = Story(arguments.window), None
+    for page in _pages(arguments):
+        chain = page["chain"]
+        for event in page["events"]:
+            story.take(event)
+    answer = {"window": story.id, "visits": [asdict(visit) for visit in story.visits], "chain": chain}
+    return show(arguments, answer, [in_line(visit) for visit in story.visits] or ["nobody watched"])
 
 
 def _pages(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    after = arguments.after
-    while True:
-        answer = ask(arguments, "GET", f"/v1/receipts?after={after}&limit={PAGE}")
-        yield answer
-        if len(answer["events"]) < PAGE:
-            return
-        after = answer["events"][-1]["n"]
+    window, found = arguments.window, False
+    for page in pages(arguments, arguments.after or 0):
+        events = [event for event in page["events"] if window in (None, event["window"])]
+        found = found or bool(events)
+        yield {**page, "events": events}
+    if window is not None and not found:
+        raise Ended(2, f"--window: {window} is not in the record")
 
 
 def _lines(arguments: argparse.Namespace) -> Iterator[str]:
@@ -83,13 +110,14 @@ def _document(arguments: argparse.Namespace) -> Iterator[str]:
 
 def _event(event: dict[str, Any]) -> str:
     who = event.get("who") or {}
-    person = who.get("user", "")
-    said = {**event["data"], **({"reason": who["reason"]} if who.get("reason") else {})}
+    # Who watched has a device beside the name; who asked is flagged where the account names no person.
+    person = said(who) if who.get("user") else ""
+    fields_said = {**event["data"], **({"reason": who["reason"]} if who.get("reason") else {})}
     words = {**CAUSES, **DEPARTURES, **(SUSPENSIONS if event["event"] == "suspended" else {})}
     fields = " ".join(
         # Who left has the cause under `why`.
         f"{name}={value}" + (f" ({words[str(value)]})" if name in ("cause", "why") and str(value) in words else "")
-        for name, value in said.items()
+        for name, value in fields_said.items()
         if value not in (None, "")
     )
     return (
@@ -98,13 +126,19 @@ def _event(event: dict[str, Any]) -> str:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    if arguments.dir is not None:
+    if arguments.file is not None and arguments.dir is not None:
+        raise Ended(2, "--dir: goes without FILE, there is one thing to verify")
+    if arguments.file is not None:
+        answer = cli_export.verified(arguments.file, arguments.known)
+    elif arguments.dir is not None:
         answer = _copy(arguments.dir, arguments.known)
     else:
         answer = ask(arguments, "GET", "/v1/receipts/verify" + (f"?known={arguments.known}" if arguments.known else ""))
     if answer["ok"]:
         last = answer["chain"]
-        lines = [f"the chain is whole: {answer['events']} events, the last is {last['n']}:{last['hash']}"]
+        of = f" of {answer['site']}, after event {answer['after']['n']}" if arguments.file else ""
+        whole = f"the chain is whole{of}: {answer['events']} events, the last is {last['n']}:{last['hash']}"
+        lines = [whole]
     else:
         lines = [f"{problem['name']}: {problem['why']}" for problem in answer["problems"]]
     show(arguments, answer, lines)

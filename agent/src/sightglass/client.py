@@ -8,12 +8,14 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sightglass.printable import plain
 
 ANSWER_S = 40
+PAGE = 500
+"""Events in one answer: what the agent gives at most."""
 
 
 class Ended(Exception):  # noqa: N818 - no error of this program
@@ -57,6 +59,16 @@ def ask(arguments: argparse.Namespace, method: str, path: str, body: dict[str, A
     if response.status >= 400:
         raise Ended(3, f"refused ({answer.get('code', response.status)}): {answer.get('message', '')}")
     return answer
+
+
+def pages(arguments: argparse.Namespace, after: int) -> Iterator[dict[str, Any]]:
+    """The agent's answers with the events after a number, oldest first, until there are no more. Raises as `ask`."""
+    while True:
+        answer = ask(arguments, "GET", f"/v1/receipts?after={after}&limit={PAGE}")
+        yield answer
+        if len(answer["events"]) < PAGE:
+            return
+        after = answer["events"][-1]["n"]
 
 
 def show(arguments: argparse.Namespace, answer: dict[str, Any], lines: list[str]) -> int:

@@ -48,9 +48,18 @@ class Report:
 
 
 def verify(
-    lines: Iterable[bytes], personal: Documents | None, *, last: Head | None = None, known: Sequence[Head] = ()
+    lines: Iterable[bytes],
+    personal: Documents | None,
+    *,
+    last: Head | None = None,
+    known: Sequence[Head] = (),
+    start: Head = NO_HEAD,
+    expired_to: int = 0,
 ) -> Report:
     """Check a chain from its first line. `personal` None: no personal documents came along, none are asked for.
+
+    A part of a chain begins after the event `start`; up to `expired_to` personal fields have expired by events that may
+    stand after it, and remembered events before it are not looked for.
 
     `last` is the event that the chain must end with, `known` are events that somebody remembers: without them, events
     removed from the end leave no trace. Names what it finds: `torn` (the last line is not whole), `unreadable`,
@@ -60,8 +69,9 @@ def verify(
     (gone, and no `expired` event says so). What an agent found at its start and wrote down (`rolled-back`) is named for
     ever: `shortened`, `rewritten` or `unwitnessed`.
     """
-    remembered = [head for head in (*known, *([last] if last else [])) if head.n > 0]
-    check = _Check(personal, {head.n for head in remembered})
+    remembered = [head for head in (*known, *([last] if last else [])) if head.n >= max(1, start.n)]
+    check = _Check(personal, {head.n for head in remembered}, start, expired_to=expired_to)
+    check.hashes[start.n] = {start.hash}
     for number, raw in enumerate(lines, start=1):
         check.line(number, raw)
     return check.report(remembered, last)
@@ -119,7 +129,7 @@ class _Check:
             first = bisect_left(self.seen, gap.start)
             if first < len(self.seen) and self.seen[first] < gap.stop:
                 self.problems[at] = replace(self.problems[at], name="reordered")
-        newest = self.seen[-1] if self.seen else 0
+        newest = self.seen[-1] if self.seen else self.head.n
         for head in remembered:
             if newest < head.n:
                 self._name("shortened", f"the last event is {newest}, event {head.n} was seen before")
