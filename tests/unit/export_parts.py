@@ -16,6 +16,7 @@ ABOUT = {
     "site": "lab-gw1", "timezone": "Europe/Berlin", "version": "0.1.0", "made": "2026-11-30T12:00:00+00:00",
     "verify": {"ok": True, "events": 20, "expired": 0, "problems": []},
 }  # fmt: skip
+ALL = Wanted()
 ONE, TWO = "w-00000000000a", "w-00000000000b"
 ADMIN = {
     "user": "admin", "uid": 1000, "group": "sightglass-operators", "shared": True, "claimed_name": "anna",
@@ -65,7 +66,9 @@ def record(reason: str = ADMIN["reason"], name: str = "laptop-anna") -> Record:
         .add("23T07:09:00", "left", ONE, viewer, bytes=9_300_000, cut=True, cut_ms=2.4, why="closed")
         .add("23T07:09:00", "cause", ONE, ROOT, cause="closed", why="")
         .add("23T07:09:01", "closed", ONE, cause="closed", cut_ms=2.4)
-        .add("24T09:00:00", "refused", None, BEN, what="open", code="guard-lane", why="lane1 is 'moving'", request_id="3")
+        .add(
+            "24T09:00:00", "refused", None, BEN, what="open", code="guard-lane", why="lane1 is 'moving'", request_id="3"
+        )
         .add("25T09:00:00", "disabled", None, ROOT, cause="disabled")
         .add("26T09:00:00", "enabled", None, {**BEN, "reason": "the road is free"}, cause="disabled")
         .add("27T23:55:00", "opening", TWO, {**BEN, "viewers": ["carl@example.org"]}, request_id="request-4", **asked)
@@ -82,12 +85,12 @@ def part(events: Iterable[dict[str, Any]], wanted: Wanted) -> tuple[Span, list[d
     return found, [event for event in every if found.after.n < event["n"] <= found.last.n]
 
 
-def exported(events: Iterable[dict[str, Any]], wanted: Wanted = Wanted(), **about: Any) -> list[bytes]:
+def exported(events: Iterable[dict[str, Any]], wanted: Wanted = ALL, **about: Any) -> list[bytes]:
     """The file's lines."""
     return b"".join(document({**ABOUT, **about}, *part(events, wanted))).splitlines(keepends=True)
 
 
-def page(events: Iterable[dict[str, Any]], wanted: Wanted = Wanted(), **about: Any) -> str:
+def page(events: Iterable[dict[str, Any]], wanted: Wanted = ALL, **about: Any) -> str:
     """The sheet."""
     found, own = part(events, wanted)
     return "".join(sheet({**ABOUT, **about, **asdict(found)}, "everything", lambda: own))

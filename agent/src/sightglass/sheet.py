@@ -35,6 +35,8 @@ from sightglass.story import Event, Story, Visit, stories
 Events = Callable[[], Iterable[Event]]
 """Reads the events once more, oldest first."""
 
+_KINDS = dict.fromkeys(("With", "Joined", "Left", "When", "Watched", "Sent"), "short")
+
 
 def sheet(about: Mapping[str, Any], wanted: str, events: Events) -> Iterator[str]:
     """The file, in pieces. `about` is export.document's with its span, `wanted` says in words what was asked for."""
@@ -92,7 +94,6 @@ def _head(about: Mapping[str, Any], wanted: str, clock: Clock) -> Html:
             class_="box",
         ),
         tag("div", *state, class_=f"box {'good' if verdict['ok'] else 'bad'}"),
-        "\n",
     )
 
 
@@ -169,10 +170,10 @@ def _others(events: Events, clock: Clock) -> Iterator[str]:
             found = other(event)
             if found is not None and found[0] == title:
                 shown += 1
-                yield (
-                    tag("div", tag("dl", *_pair("When", clock(event["at"])), *_pairs(found[1])), class_="box keep")
-                    + "\n"
-                )
+                fields = [tag("dl", *_pair("When", clock(event["at"])), *_pairs(found[1]))]
+                # An agent starts often, and its starts say little: a line each.
+                line = tag("p", clock(event["at"]), ": ", *(value for _, value in found[1]))
+                yield (line if title == RECORD else tag("div", *fields, class_="box keep")) + "\n"
         if not shown:
             yield tag("p", "None in this part of the record.", class_="dim")
 
@@ -187,9 +188,12 @@ def _pair(name: str, *value: object) -> tuple[Html, Html]:
 
 
 def _table(names: tuple[str, ...], rows: Iterable[Iterable[object]]) -> Html:
-    return tag(
-        "table",
-        tag("thead", tag("tr", *(tag("th", name) for name in names))),
-        tag("tbody", *(tag("tr", *(tag("td", cell, data_label=name) for name, cell in zip(names, row, strict=True)))
-                       for row in rows)),
-    )  # fmt: skip
+    shown = (
+        (
+            tag("td", cell, data_label=name, class_=_KINDS.get(name, "long"))
+            for name, cell in zip(names, row, strict=True)
+        )
+        for row in rows
+    )
+    head = tag("tr", *(tag("th", name) for name in names))
+    return tag("table", tag("thead", head), tag("tbody", *(tag("tr", *cells) for cells in shown)))

@@ -71,9 +71,9 @@ def who(event: Mapping[str, Any]) -> Html:
     if fields.get("shared"):
         said += [" ", tag("span", "SHARED ACCOUNT", class_="flag")]
     if fields.get("claimed_name"):
-        said += [tag("br"), "claimed name, not checked: ", somebodys(fields["claimed_name"])]
+        said.append(tag("div", "claimed name, not checked: ", tag("strong", somebodys(fields["claimed_name"]))))
     elif fields.get("shared"):
-        said += [tag("br"), "nobody named"]
+        said.append(tag("div", "nobody named"))
     return join(*said)
 
 
@@ -90,9 +90,9 @@ def ended(event: Event | None) -> Html:
     data = event["data"]
     said = join(CAUSES.get(str(data.get("cause")), f"cause {data.get('cause')}"), _detail(data))
     if event.get("personal"):
-        said = join(said, tag("br"), "by ", who(event))
+        said = join(said, tag("div", "by ", who(event)))
         reason = (event.get("who") or {}).get("reason")
-        said = join(said, tag("br"), "reason: ", somebodys(reason)) if reason else said
+        said = join(said, tag("div", "reason: ", somebodys(reason))) if reason else said
     return said
 
 
