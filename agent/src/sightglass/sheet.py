@@ -24,6 +24,7 @@ from sightglass.sheet_words import (
     count,
     ended,
     lasting,
+    many,
     other,
     purpose,
     size,
@@ -105,7 +106,7 @@ def _window(story: Story, clock: Clock) -> Html:
     else:
         reason = somebodys(person.get("reason") or "none given") if person else tag("span", EXPIRED)
     closed = clock(story.closed["at"]) if story.closed else tag("strong", "still open when this was made")
-    named = [somebodys(name) for name in (person or {}).get("viewers") or []]
+    named = [somebodys(name) for name in many((person or {}).get("viewers"))]
     allowed = join(*(join(", " if at else "", name) for at, name in enumerate(named))) or "every entitled maintainer"
     blanks = [tag("li", clock(began["at"]), " to ", clock(over["at"]) if over else "the end", ": ", caption(began))
               for began, over in story.suspensions]  # fmt: skip
@@ -115,7 +116,7 @@ def _window(story: Story, clock: Clock) -> Html:
         tag("div", tag("h3", "Window ", tag("code", story.id)), tag("span", clock(opening["at"])), class_="head"),
         tag(
             "dl",
-            *_pair("Cameras", ", ".join(map(str, asked.get("cameras") or ["?"]))),
+            *_pair("Cameras", ", ".join(map(str, many(asked.get("cameras")))) or "unknown"),
             *_pair("Purpose", purpose(asked)),
             *_pair("Reason", reason),
             *_pair("Asked for by", who(opening)),

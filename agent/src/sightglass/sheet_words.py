@@ -149,6 +149,11 @@ def purpose(asked: Mapping[str, Any]) -> str:
     return f"{kinds.get(kind, kind)}; picture: {levels.get(level, level)}"
 
 
+def many(value: object) -> list[Any]:
+    """A list as recorded; one that somebody has edited into something else is empty."""
+    return value if isinstance(value, list) else []
+
+
 def count(number: int, thing: str) -> str:
     """`1 window`, `2 windows`."""
     return f"{number} {thing}" + ("" if number == 1 else "s")
