@@ -117,11 +117,11 @@ def test_guards_end_with_one_when_one_does_not_pass(terminal: Terminal) -> None:
     ids=" ".join,
 )  # fmt: skip
 def test_json_is_the_agents_answer(terminal: Terminal, words: list[str]) -> None:
-    """`--json` everywhere; `export` is JSON by itself; the chain's head is in each."""
+    """`--json` everywhere; `export` is JSON by itself; the chain's head is in each answer."""
     code, out, _ = terminal.run(*words, *([] if "export" in words else ["--json"]))
     assert code == 0
     answer = json.loads(out)
-    if words[0] != "receipts" or words[1] != "verify":
+    if words[0] != "receipts" or words[1] == "show":
         assert answer["chain"] == CHAIN
 
 
@@ -206,7 +206,15 @@ def test_a_name_in_a_receipt_cannot_write_to_the_terminal(terminal: Terminal) ->
 def test_a_cause_is_shown_with_its_sentence(terminal: Terminal, event: str, data: dict[str, Any], said: str) -> None:
     """For whoever does not know the names by heart; a name that this version does not know stays as it is."""
     terminal.agent.events = [
-        {"n": 1, "at": "2026-11-23T10:00:00.000+00:00", "window": "w-1", "event": event, "data": data, "who": None}
+        {
+            "n": 1,
+            "at": "2026-11-23T10:00:00.000+00:00",
+            "window": "w-1",
+            "event": event,
+            "data": data,
+            "who": None,
+            "hash": "00" * 32,
+        }
     ]
     assert terminal.run("receipts", "show")[1].endswith(f"{said}\n")
     assert json.loads(terminal.run("receipts", "export")[1])["events"][0]["data"] == data
@@ -216,7 +224,15 @@ def test_a_cause_is_shown_with_its_sentence(terminal: Terminal, event: str, data
 def test_receipts_are_read_to_their_end(terminal: Terminal) -> None:
     """More than one answer holds, each event once."""
     terminal.agent.events = [
-        {"n": n, "at": "2026-11-23T10:00:00.000+00:00", "window": "w-1", "event": "joined", "data": {}, "who": None}
+        {
+            "n": n,
+            "at": "2026-11-23T10:00:00.000+00:00",
+            "window": "w-1",
+            "event": "joined",
+            "data": {},
+            "who": None,
+            "hash": "00" * 32,
+        }
         for n in range(1, 1102)
     ]
     assert [event["n"] for event in json.loads(terminal.run("receipts", "export")[1])["events"]] == [*range(1, 1102)]
