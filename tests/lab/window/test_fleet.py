@@ -140,6 +140,8 @@ def test_disabled_outlives_an_upgrade_and_a_reboot(site: Site) -> None:
     assert site.status()["disabled"][0]["reason"] == "works at all sites"
     assert site.ask_open().returncode == 3
     assert site.sightglass("enable", "--fleet", "--reason", "the works are over").returncode == 0
+    booted = ["parking-control", "status"]
+    wait.until(lambda: site.gateway.run(booted, check=False).returncode == 0, 30, "the parking has booted, too")
     site.lane("idle")
     site.wait_guards()
     site.open()
