@@ -47,7 +47,7 @@ class Record:
         return self
 
 
-def record(reason: str = ADMIN["reason"], name: str = "laptop-anna") -> Record:
+def record(reason: str = "Plates unread since Monday", name: str = "laptop-anna") -> Record:
     """Two windows, a refusal between them, and a day on which windows were switched off."""
     asked = {"cameras": ["cam1", "cam2"], "purpose": "alignment", "privacy": "redacted", "minutes": 15}
     viewer, held = {**VIEWER, "name": name}, "a window is open already"

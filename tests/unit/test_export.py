@@ -125,13 +125,14 @@ def test_an_event_rewritten_with_its_own_hash_is_named() -> None:
 
 def test_names_that_are_edited_taken_away_or_put_in_are_named() -> None:
     """A viewer under another name; one whose name is gone; an event that never had one."""
-    for change, name in (
-        (lambda event: {**event, "who": {**event["who"], "user": "somebody"}}, "personal-edited"),
-        (lambda event: {**event, "who": None}, "personal-missing"),
-        (lambda event: {**event, "who": "somebody"}, "personal-missing"),
+    opening = EVENTS[1]
+    for who, name in (
+        ({**opening["who"], "user": "somebody"}, "personal-edited"),
+        (None, "personal-missing"),
+        ("somebody", "personal-missing"),
     ):
         lines = exported(EVENTS, Wanted(ONE))
-        lines[1] = receipts.canonical(change(json.loads(lines[1][:-2]))) + b",\n"
+        lines[1] = receipts.canonical({**opening, "who": who}) + b",\n"
         assert name in {found for found, _ in named(sealed(lines))}
     lines = exported(EVENTS, Wanted(ONE))
     opened = json.loads(lines[2][:-2])
@@ -142,7 +143,7 @@ def test_names_that_are_edited_taken_away_or_put_in_are_named() -> None:
 
 def test_expired_names_are_no_fault_wherever_that_is_said() -> None:
     """By an event after the part, which the file's first line knows of; but not for more than that."""
-    grown = record().add("30T10:00:00", "expired", to=13, **{"from": 0})
+    grown = record().add("30T10:00:00", "expired", to=13)
     bare = [{**event, "who": None} if event["n"] <= 13 else event for event in grown.events]
     for wanted in (ALL, Wanted(ONE)):
         report = check(exported(bare, wanted))[1]

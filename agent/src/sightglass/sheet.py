@@ -36,7 +36,7 @@ from sightglass.story import Event, Story, Visit, stories
 Events = Callable[[], Iterable[Event]]
 """Reads the events once more, oldest first."""
 
-_KINDS = dict.fromkeys(("With", "Joined", "Left", "When", "Watched", "Sent"), "short")
+_KINDS = dict.fromkeys(("With", "Joined, left", "When", "How much"), "short")
 
 
 def sheet(about: Mapping[str, Any], wanted: str, events: Events) -> Iterator[str]:
@@ -143,10 +143,12 @@ def _visits(visits: Iterable[Visit], clock: Clock) -> Html:
         viewer = somebodys(person.get("user", "?")) if visit.who else EXPIRED
         node = somebodys(person.get("name", "?")) if visit.who else "expired"
         joined = clock(visit.joined) if visit.joined else "without a join"
-        cells = [viewer, node, visit.by or "unknown", joined, clock(visit.left) if visit.left else "no end recorded",
-                 lasting(visit.seconds), size(visit.bytes), visit_end(visit)]  # fmt: skip
+        left = clock(visit.left) if visit.left else "no end recorded"
+        sizes = (tag("div", lasting(visit.seconds)), tag("div", size(visit.bytes)))
+        cells = [join(tag("div", viewer), tag("div", "device ", node, class_="dim")), visit.by or "unknown",
+                 join(tag("div", joined), tag("div", left)), join(*sizes), visit_end(visit)]  # fmt: skip
         rows.append(cells)
-    return _table(("Viewer", "Device", "With", "Joined", "Left", "Watched", "Sent", "Why it ended"), rows)
+    return _table(("Viewer", "With", "Joined, left", "How much", "Why it ended"), rows)
 
 
 def _refused(refusals: Iterable[Event], clock: Clock) -> tuple[Html, ...]:

@@ -15,8 +15,8 @@ p { margin: .3rem 0; } ul { margin: .3rem 0; padding-left: 1.2rem; }
   border-bottom: 1px solid #d3d9df; padding-bottom: .5rem; margin-bottom: .5rem; break-after: avoid; }
 dl { display: grid; grid-template-columns: 9.5rem 1fr; gap: .25rem 1rem; margin: 0; }
 dt { color: #55606b; } dd { margin: 0; }
-dl, p, li, td { overflow-wrap: anywhere; } td.short { white-space: nowrap; } td .site { display: block; }
-td.long { min-width: 7.5rem; }
+dl, p, li, td { overflow-wrap: anywhere; } td.short { white-space: nowrap; }
+td.long { min-width: 7rem; }
 table { width: 100%; border-collapse: collapse; font-size: .9rem; }
 th { text-align: left; font-weight: 600; color: #55606b; border-bottom: 1px solid #d3d9df; }
 th, td { padding: .3rem .6rem .3rem 0; vertical-align: top; } tr + tr td { border-top: 1px solid #edf0f2; }
@@ -29,7 +29,7 @@ tr, .keep { break-inside: avoid; }
   dl { grid-template-columns: 1fr; gap: 0; } dt { margin-top: .45rem; font-size: .84rem; }
   table, tbody, tr, td { display: block; } thead { display: none; }
   tr + tr { border-top: 1px solid #d3d9df; margin-top: .5rem; padding-top: .5rem; }
-  tr + tr td { border: 0; } td .site { display: inline; } td.short { white-space: normal; }
+  tr + tr td { border: 0; } td.short { white-space: normal; } td .utc, td .site { white-space: normal; }
   td { padding: .1rem 0 .1rem 8.2rem; min-height: 1.3rem; position: relative; }
   td::before { content: attr(data-label); position: absolute; left: 0; width: 7.8rem; color: #55606b; }
 }
