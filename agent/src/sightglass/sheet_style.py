@@ -24,7 +24,7 @@ tr, .keep { break-inside: avoid; }
 .flag { display: inline-block; border: 1px solid #b3261e; color: #b3261e; border-radius: 3px; padding: 0 .35rem;
   font-size: .78rem; font-weight: 700; letter-spacing: .03em; white-space: nowrap; }
 .site { color: #55606b; white-space: nowrap; } .utc { white-space: nowrap; } code { font-size: .86em; }
-@media (max-width: 44rem) {
+@media screen and (max-width: 40rem) {
   main { padding: .6rem; } .box { padding: .7rem .8rem; }
   dl { grid-template-columns: 1fr; gap: 0; } dt { margin-top: .45rem; font-size: .84rem; }
   table, tbody, tr, td { display: block; } thead { display: none; }
@@ -34,6 +34,6 @@ tr, .keep { break-inside: avoid; }
   td::before { content: attr(data-label); position: absolute; left: 0; width: 7.8rem; color: #55606b; }
 }
 @media print {
-  body { background: #fff; font-size: 10pt; } main { max-width: none; padding: 0; } .box { border-color: #999; }
+  body { background: #fff; font-size: 10pt; } main { max-width: none; padding: 0; }
 }
 """
