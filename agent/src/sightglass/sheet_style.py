@@ -17,7 +17,7 @@ dl { display: grid; grid-template-columns: 9.5rem 1fr; gap: .25rem 1rem; margin:
 dt { color: #55606b; } dd { margin: 0; }
 dl, p, li, td { overflow-wrap: anywhere; } td.short { white-space: nowrap; }
 td.long { min-width: 7rem; }
-table { width: 100%; border-collapse: collapse; font-size: .9rem; }
+table { width: 100%; border-collapse: collapse; font-size: .9em; }
 th { text-align: left; font-weight: 600; color: #55606b; border-bottom: 1px solid #d3d9df; }
 th, td { padding: .3rem .6rem .3rem 0; vertical-align: top; } tr + tr td { border-top: 1px solid #edf0f2; }
 tr, .keep { break-inside: avoid; }
@@ -35,5 +35,6 @@ tr, .keep { break-inside: avoid; }
 }
 @media print {
   body { background: #fff; font-size: 10pt; } main { max-width: none; padding: 0; }
+  td .site { display: block; }
 }
 """
