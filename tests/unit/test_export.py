@@ -256,3 +256,13 @@ def _lines(piece: bytes) -> list[bytes]:
     whole, end, rest = text.rpartition(b"\n")
     _LEFT[:] = [rest] if rest else []
     return (whole + end).splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("event", [1, 3])
+def test_an_edit_that_changes_no_value_is_named(event: int) -> None:
+    """People read the text: a space, a key that stands twice, another way to write a letter. The checksum is anew."""
+    for old, new in ((b'{"at"', b'{ "at"'), (b'{"at"', b'{"n":7,"at"'), (b'"boot"', b'"\\u0062oot"')):
+        lines = exported(EVENTS, Wanted(ONE))
+        assert old in lines[event]
+        lines[event] = lines[event].replace(old, new, 1)
+        assert named(sealed(lines)) == [("edited", event + 1)]

@@ -11,9 +11,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from sightglass.agent import Agent
 from sightglass.api.port import Caller, OpenRequest
+from sightglass.config import Account
 from sightglass.desk import Desk
 from sightglass.recorded import opener
 from sightglass.refusal import Refusal
@@ -163,3 +165,12 @@ def test_the_module_tells_the_second_operator_in_check_mode_too(tmp_path: Path) 
     finally:
         agent.server.shutdown()
         agent.server.server_close()
+
+
+@pytest.mark.parametrize("account", ["", "two words", "x" * 65, "\u00e4nn"])
+def test_a_shared_account_is_a_name_without_spaces(account: str) -> None:
+    """What the site lists is checked before it is used; the control: an account of a directory service is taken."""
+    checked = TypeAdapter(Account)
+    with pytest.raises(ValidationError, match=r"String should match pattern"):
+        checked.validate_python(account)
+    assert checked.validate_python("ann@corp.example") == "ann@corp.example"
