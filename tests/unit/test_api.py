@@ -166,6 +166,8 @@ def test_a_bad_body_is_one_sentence_and_reaches_nobody(
         ("/v1/receipts?after=x", "after: must be a valid integer"),
         ("/v1/receipts/verify?known=7", "known: must match pattern"),
         ("/v1/guards?purpose=looking", "purpose: "),
+        ("/v1/guards?cameras=cam1", "cameras: is not known here"),
+        ("/v1/status?a%1b%0a=", "a\\u001b\\n: is not known here"),
         ("/v1/guards?" + "&".join(f"camera=c{n}" for n in range(5)), "camera: must have at most 4 items"),
     ],
 )

@@ -21,8 +21,14 @@ from sightglass.who import OPERATORS as OPERATORS
 
 _REFUSALS = {
     403: "The caller may not do this.",
+    404: "There is no such window.",
     409: "A rule says no.",
+    413: "The body is longer than anything that could be meant.",
     422: "The request is not as it must be, or more than this site allows.",
+    500: "The agent failed at this, and its log says where: what became of it, the status says.",
+    503: "Too many requests wait for the agent.",
+    504: "It takes longer than it may: what became of it, the status says.",
+    507: "There is no room for a receipt.",
 }
 
 
@@ -55,6 +61,15 @@ def _nameless(status: StatusView) -> StatusView:
     return dataclasses.replace(status, window=window, last=last, disabled=marks)
 
 
+def known(request: Request) -> None:
+    """A misspelt parameter is refused: `cameras=cam1` would have asked about every camera."""
+    route = request.scope["route"]
+    names = {field.alias for field in route.dependant.query_params}
+    unknown = next((name for name in request.query_params if name not in names), None)
+    if unknown is not None:
+        raise Refusal("bad-request", sentence({"loc": (unknown,), "type": "extra_forbidden"}), 422)
+
+
 Operator = Annotated[Caller, Depends(operator)]
 Anyone = Annotated[Caller, Depends(caller_of)]
 
@@ -68,6 +83,7 @@ def make(port: AgentPort) -> FastAPI:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        dependencies=[Depends(known)],
         # Who asked for what is in the receipts, and leaves this host in no other way.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         responses={status: {"model": Refused, "description": why} for status, why in _REFUSALS.items()},

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True)]
+# The document says what a schema can say of it; `_reason` says the rest, and says it in words.
+_SHAPE = {"minLength": 5, "maxLength": 200}
+Text = Annotated[str, StringConstraints(strip_whitespace=True), Field(json_schema_extra=_SHAPE)]
 Camera = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 Login = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
 
@@ -40,7 +42,7 @@ class OpenBody(_Body):
     """POST /v1/windows."""
 
     request_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{8,64}$")]
-    cameras: Annotated[list[Camera], Field(min_length=1, max_length=4)]
+    cameras: Annotated[list[Camera], Field(min_length=1, max_length=4, json_schema_extra={"uniqueItems": True})]
     minutes: Annotated[int, Field(ge=1, le=1440)] | None = None
     reason: Text
     purpose: Literal["alignment", "debug"] = "alignment"
