@@ -14,7 +14,7 @@ from tests.unit.api_parts import CHAIN, Connection, FakeAgent, served
 
 pytestmark = [pytest.mark.requirement("U1"), pytest.mark.requirement("F3")]
 
-COUNT = 60
+COUNT = 40
 # What no schema says: space around a reason does not count, and it is printable; to a schema 1.0 is an integer.
 BEYOND = ("characters, it has", "printable", "must be a valid integer")
 
