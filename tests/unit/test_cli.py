@@ -15,6 +15,7 @@ from sightglass.causes import CAUSES, DEPARTURES, SUSPENSIONS
 from sightglass.refusal import Refusal
 from sightglass.store import Store
 from tests.unit.api_parts import CHAIN, FakeAgent, served
+from tests.unit.terminal import Terminal
 
 REASON = ["--reason", "align the camera"]
 OPEN = ["open", "--camera", "cam1", *REASON]
@@ -26,22 +27,6 @@ def shared() -> Iterator[tuple[FakeAgent, Path]]:
     agent = FakeAgent()
     with served(agent) as path:
         yield agent, path
-
-
-class Terminal:
-    """Runs the command in this process."""
-
-    def __init__(self, agent: FakeAgent, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.agent, self.path, self._capsys = agent, path, capsys
-
-    def run(self, *words: str) -> tuple[int, str, str]:
-        """Exit code, stdout, stderr."""
-        try:
-            code = cli.main([*words, "--socket", str(self.path)])
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        said = self._capsys.readouterr()
-        return code, said.out, said.err
 
 
 @pytest.fixture

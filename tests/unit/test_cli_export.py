@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from sightglass import cli
 from sightglass.client import PAGE
 from tests.unit.api_parts import FakeAgent, served
 from tests.unit.export_parts import ONE, TWO, Record, record
+from tests.unit.terminal import Terminal
 
 pytestmark = pytest.mark.requirement("U5")
 EXPORT = ["receipts", "export"]
@@ -26,27 +26,11 @@ def shared() -> Iterator[tuple[FakeAgent, Path]]:
         yield agent, path
 
 
-class Terminal:
-    """Runs the command in this process, beside an agent with the record of export_parts."""
-
-    def __init__(self, agent: FakeAgent, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        agent.__init__()  # type: ignore[misc] # a new state, the server keeps its port
-        agent.events = record().events
-        self.agent, self.path, self._capsys = agent, path, capsys
-
-    def run(self, *words: str) -> tuple[int, str, str]:
-        """Exit code, stdout, stderr."""
-        try:
-            code = cli.main([*words, "--socket", str(self.path)])
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        said = self._capsys.readouterr()
-        return code, said.out, said.err
-
-
 @pytest.fixture
 def terminal(shared: tuple[FakeAgent, Path], capsys: pytest.CaptureFixture[str]) -> Terminal:
-    """A terminal."""
+    """A terminal beside an agent with the record of export_parts."""
+    shared[0].__init__()  # type: ignore[misc] # a new state, the server keeps its port
+    shared[0].events = record().events
     return Terminal(*shared, capsys)
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.unit.plugins import loaded
+
 ROOT = Path(__file__).parents[2]
-FILE = ROOT / "ansible" / "playbooks" / "filter_plugins" / "sightglass_fleet.py"
 NOW = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
 FLEET = {"cause": "fleet-off", "reason": "works at all sites"}
 OWN = {"cause": "disabled", "reason": "the road is dug up"}
@@ -28,17 +26,7 @@ GONE = {
 REFUSED = {"changed": False, "failed": True, "msg": "refused (no-agent): /run/sightglass-agent.sock gives no answer"}
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("sightglass_fleet", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = found
-    spec.loader.exec_module(found)
-    return found
-
-
-fleet = _load()
+fleet = loaded("filter_plugins/sightglass_fleet.py")
 
 
 def rows(found: dict[str, Any], state: str = "disabled", **more: Any) -> dict[str, dict[str, Any]]:

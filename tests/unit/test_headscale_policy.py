@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,13 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-FILE = Path(__file__).parents[2] / "ansible/playbooks/library/sightglass_headscale_policy.py"
-_spec = importlib.util.spec_from_file_location("sightglass_headscale_policy", FILE)
-assert _spec and _spec.loader
-_loaded = importlib.util.module_from_spec(_spec)
-sys.modules[_spec.name] = _loaded  # its dataclasses look themselves up
-_spec.loader.exec_module(_loaded)
-module: Any = _loaded
+from tests.unit.plugins import loaded
+
+module: Any = loaded("library/sightglass_headscale_policy.py")
 
 CAPABILITY = "sightglass.example/cap/view"
 PORTS = ["tcp:8550", "tcp:8554", "udp:8189"]

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from tests.unit.plugins import loaded
+
 pytest.importorskip("ansible")
 
-FILE = Path(__file__).parents[2] / "ansible" / "playbooks" / "action_plugins" / "sightglass_window.py"
 FIRST = "11" * 32
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("sightglass_window_action", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = found
-    spec.loader.exec_module(found)
-    return found
-
-
-plugin = _load()
+plugin = loaded("action_plugins/sightglass_window.py")
 
 
 def head(n: int) -> dict[str, Any]:

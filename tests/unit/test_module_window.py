@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import http.server
-import importlib.util
 import json
 import socketserver
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
-FILE = Path(__file__).parents[2] / "ansible" / "playbooks" / "library" / "sightglass_window.py"
+from tests.unit.plugins import loaded
+
 CHAIN = {"n": 7, "hash": "ab" * 32}
 WINDOW = {
     "id": "w-0123456789ab", "request_id": "request-1", "state": "open", "purpose": "alignment", "cameras": ["cam1"],
@@ -31,17 +29,7 @@ WANTED = {
 }  # fmt: skip
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("sightglass_window", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-module = _load()
+module = loaded("library/sightglass_window.py")
 
 
 class Server(socketserver.ThreadingUnixStreamServer):

@@ -41,6 +41,22 @@ class Site:
         """The gateway's own command; the caller looks at exit code and output."""
         return self.gateway.run(["sightglass", *words], timeout=timeout, check=False, user=user)
 
+    def playing(self, playbook: str, *asked: str, more: tuple[str, ...] = ()) -> list[str]:
+        """A playbook's command line as an operator types it, `asked` are its extra variables."""
+        extra = [word for one in asked for word in ("-e", one)]
+        return ["ansible-playbook", f"ansible/playbooks/{playbook}.yml", *more, *extra]
+
+    def play(
+        self, playbook: str, *asked: str, more: tuple[str, ...] = (), timeout: float = 150
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a playbook on the operators' host; the caller looks at exit code and output."""
+        words = self.playing(playbook, *asked, more=more)
+        return self.lab.host("ops").run(words, timeout=timeout, check=False, cwd=str(ROOT))
+
+    def wait_reachable(self, seconds: float = 90) -> None:
+        """Wait until every gateway answers the operators: a line that was cut comes back when the VPN has noticed."""
+        wait.until(lambda: self.play("window_status").returncode == 0, seconds, "every gateway answers the operators")
+
     def open(self, minutes: int = 5, purpose: str = "debug", **options: str) -> dict[str, Any]:
         """Open a window and return it. Fails the test when it is refused."""
         done = self.ask_open(minutes, purpose, **options)

@@ -13,7 +13,7 @@ import pytest
 
 from lab import wait
 from lab.host import Host
-from tests.lab.window.site_under_test import ROOT, Site
+from tests.lab.window.site_under_test import Site
 
 OFF = "reason='works at all sites'"
 ON = "reason='the works are over'"
@@ -28,13 +28,6 @@ def other(site: Site) -> Iterator[Host]:
         found.run(["sightglass", "enable", "--reason", "the test is over", *whose])
 
 
-def play(site: Site, playbook: str, *asked: str, more: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """Run a fleet's playbook; the caller looks at exit code and output."""
-    words = ["ansible-playbook", f"ansible/playbooks/{playbook}.yml", *more]
-    extra = [word for one in asked for word in ("-e", one)]
-    return site.lab.host("ops").run([*words, *extra], timeout=150, check=False, cwd=str(ROOT))
-
-
 def report(site: Site, done: subprocess.CompletedProcess[str]) -> tuple[str, dict[str, dict[str, Any]]]:
     """The report that a run has written: its path, and its rows by gateway. Readable by its owner alone."""
     path = next(line.split("report: ")[1].strip() for line in done.stdout.splitlines() if "report: " in line)
@@ -47,11 +40,6 @@ def report(site: Site, done: subprocess.CompletedProcess[str]) -> tuple[str, dic
     return path, rows
 
 
-def reachable(site: Site) -> None:
-    """Wait until every gateway answers the operators."""
-    wait.until(lambda: play(site, "window_status").returncode == 0, 90, "every gateway is reachable")
-
-
 def state(gateway: Host) -> str:
     """By the gateway's own word."""
     return str(json.loads(gateway.run(["sightglass", "status", "--json"]).stdout)["state"])
@@ -62,10 +50,10 @@ def state(gateway: Host) -> str:
 def test_a_fleet_with_a_gateway_that_cannot_be_reached(site: Site, other: Host) -> None:
     """What can be reached is closed and disabled; what cannot is named, with when it is over there, until a second run
     has told that one alone; enabling needs a reason of its own."""
-    reachable(site)
+    site.wait_reachable()
     window = site.open()
     with site.lab.unplugged(other.name):
-        first = play(site, "fleet_off", OFF)
+        first = site.play("fleet_off", OFF)
     assert first.returncode == 2, first.stdout
     assert f"gateways not confirmed: {other.name}." in " ".join(first.stdout.split())
     path, rows = report(site, first)
@@ -79,19 +67,19 @@ def test_a_fleet_with_a_gateway_that_cannot_be_reached(site: Site, other: Host) 
     assert site.ask_open().returncode == 3
     assert (site.status()["state"], state(other)) == ("disabled", "closed"), "the control: it was not told"
 
-    reachable(site)
-    second = play(site, "fleet_off", OFF, f"unconfirmed={path}")
+    site.wait_reachable()
+    second = site.play("fleet_off", OFF, f"unconfirmed={path}")
     assert second.returncode == 0, second.stdout
     assert "skipping: [gw1]" in second.stdout
     assert f"changed: [{other.name}]" in second.stdout
     assert all(row["confirmed"] for row in report(site, second)[1].values())
     assert (site.status()["state"], state(other)) == ("disabled", "disabled")
 
-    refused = play(site, "fleet_on")
+    refused = site.play("fleet_on")
     assert refused.returncode == 2
     assert 'reason: must be one line of 5 to 200 printable characters, not ""' in " ".join(refused.stdout.split())
     assert state(other) == "disabled"
-    on = play(site, "fleet_on", ON)
+    on = site.play("fleet_on", ON)
     assert on.returncode == 0, on.stdout
     assert (site.status()["state"], state(other)) == ("closed", "closed")
     site.wait_guards()
@@ -103,8 +91,8 @@ def test_a_site_that_disabled_itself_stays_so(site: Site, other: Host) -> None:
     """Neither does the fleet enable it, nor does it enable itself while the fleet is off."""
     done = site.sightglass("disable", "--reason", "the road is dug up")
     assert done.returncode == 0, done.stderr
-    assert play(site, "fleet_off", OFF).returncode == 0
-    again = play(site, "fleet_off", OFF)
+    assert site.play("fleet_off", OFF).returncode == 0
+    again = site.play("fleet_off", OFF)
     assert again.returncode == 0
     assert "changed=0" in again.stdout.rpartition("gw1 ")[2].splitlines()[0], "the second time changes nothing"
     assert site.sightglass("enable", "--reason", "the road is whole").returncode == 0
@@ -112,7 +100,7 @@ def test_a_site_that_disabled_itself_stays_so(site: Site, other: Host) -> None:
     refused = site.sightglass("enable", "--reason", "the road is whole")
     assert (refused.returncode, "refused (still-fleet-off)" in refused.stderr) == (3, True)
     assert site.sightglass("disable", "--reason", "the road is dug up").returncode == 0
-    on = play(site, "fleet_on", ON)
+    on = site.play("fleet_on", ON)
     assert on.returncode == 0, on.stdout
     assert "it stays disabled: the road is dug up" in report(site, on)[1]["gw1"]["said"]
     assert (site.status()["state"], state(other)) == ("disabled", "closed")
@@ -126,12 +114,7 @@ def test_disabled_outlives_an_upgrade_and_a_reboot(site: Site) -> None:
     assert done.returncode == 0, done.stderr
     agent = site.pid("agent")
     site.gateway.run(["rm", "/opt/sightglass/venv/requirements.sha256"])
-    upgrade = site.lab.host("ops").run(
-        ["ansible-playbook", "ansible/playbooks/site.yml", "--tags", "sightglass_agent", "--limit", "gw1"],
-        timeout=240,
-        check=False,
-        cwd=str(ROOT),
-    )
+    upgrade = site.play("site", more=("--tags", "sightglass_agent", "--limit", "gw1"), timeout=240)
     assert upgrade.returncode == 0, upgrade.stdout[-3000:]
     assert site.pid("agent") != agent, "the control: the agent is a new one"
     assert site.status()["state"] == "disabled"
@@ -150,15 +133,15 @@ def test_disabled_outlives_an_upgrade_and_a_reboot(site: Site) -> None:
 @pytest.mark.requirement("U2")
 def test_nothing_is_left_out_in_silence(site: Site, other: Host) -> None:
     """A limit without the controller, or that leaves a gateway out, does not end well; check mode changes nothing."""
-    limited = play(site, "fleet_off", OFF, more=("--limit", "gw1"))
+    limited = site.play("fleet_off", OFF, more=("--limit", "gw1"))
     assert limited.returncode == 2
     assert "limit: must name localhost too (--limit gw1,localhost)" in limited.stdout
     assert site.status()["state"] == "closed"
-    checked = play(site, "fleet_off", OFF, more=("--check",))
+    checked = site.play("fleet_off", OFF, more=("--check",))
     assert checked.returncode == 0, checked.stdout
     assert "it would be disabled" in checked.stdout
     assert (site.status()["state"], state(other)) == ("closed", "closed")
-    part = play(site, "fleet_off", OFF, more=("--limit", "gw1,localhost"))
+    part = site.play("fleet_off", OFF, more=("--limit", "gw1,localhost"))
     assert part.returncode == 2
     assert report(site, part)[1][other.name]["said"] == "it was not asked"
     assert (site.status()["state"], state(other)) == ("disabled", "closed")

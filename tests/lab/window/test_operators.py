@@ -16,24 +16,9 @@ from tests.lab.window.site_under_test import ROOT, Site
 REASON = "reason='Plates unread since Monday'"
 
 
-def words(playbook: str, *asked: str) -> list[str]:
-    """The playbook's command line, with these extra variables."""
-    return ["ansible-playbook", f"ansible/playbooks/{playbook}.yml", *(word for one in asked for word in ("-e", one))]
-
-
-def play(site: Site, playbook: str, *asked: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
-    """Run a playbook as an operator does; the caller looks at exit code and output."""
-    return site.lab.host("ops").run(words(playbook, *asked), timeout=seconds, check=False, cwd=str(ROOT))
-
-
 def said(done: subprocess.CompletedProcess[str]) -> str:
     """All that it said, in one line."""
     return " ".join(done.stdout.split())
-
-
-def reachable(site: Site) -> None:
-    """Wait until the operators' line is whole again."""
-    wait.until(lambda: play(site, "window_status", "site=gw1").returncode == 0, 60, "the gateway is reachable again")
 
 
 def interrupted(site: Site) -> tuple[str, dict[str, Any], str]:
@@ -43,8 +28,8 @@ def interrupted(site: Site) -> tuple[str, dict[str, Any], str]:
     """
     for _ in range(3):
         request = f"lost-{secrets.token_hex(4)}"
-        asked = words("window_open", "site=gw1", "minutes=5", "purpose=debug", REASON, f"request_id={request}")
-        reachable(site)
+        asked = site.playing("window_open", "site=gw1", "minutes=5", "purpose=debug", REASON, f"request_id={request}")
+        site.wait_reachable()
         asking = site.lab.host("ops").popen(asked, stdout=subprocess.PIPE, text=True, cwd=str(ROOT))
         try:
             wait.until(lambda: site.status()["state"] in ("opening", "open"), 60, "the request has arrived")
@@ -64,8 +49,8 @@ def test_a_request_whose_answer_is_lost_may_be_asked_again(site: Site) -> None:
     request, window, out = interrupted(site)
     assert (window["request_id"], window["state"]) == (request, "open"), "it opened all the same"
     assert f"ask again with -e request_id={request}" in " ".join(out.split())
-    reachable(site)
-    again = play(site, "window_open", "site=gw1", "minutes=5", "purpose=debug", REASON, f"request_id={request}")
+    site.wait_reachable()
+    again = site.play("window_open", "site=gw1", "minutes=5", "purpose=debug", REASON, f"request_id={request}")
     assert again.returncode == 0, again.stdout
     assert f"open: {window['id']}" in again.stdout
     assert "changed=0" in again.stdout.rpartition("gw1 ")[2]
@@ -77,14 +62,14 @@ def test_a_request_whose_answer_is_lost_may_be_asked_again(site: Site) -> None:
 @pytest.mark.requirement("U1")
 def test_a_slow_line_that_loses_packets_is_enough(site: Site) -> None:
     """150 ms each way and one packet in twenty lost: open, look, close, each with the steps shown."""
-    reachable(site)
+    site.wait_reachable()
     with site.lab.bad_wire("gw1", delay_ms=150, loss_percent=5):
         for playbook, asked, shown in (
             ("window_open", ("minutes=5", "purpose=debug", REASON), "open: w-"),
             ("window_status", (), "gw1: open"),
             ("window_close", ("reason='It is straight again'",), "closed: w-"),
         ):
-            done = play(site, playbook, "site=gw1", *asked)
+            done = site.play(playbook, "site=gw1", *asked)
             assert done.returncode == 0, done.stdout
             assert shown in done.stdout
             assert "TASK [" in done.stdout
@@ -95,20 +80,20 @@ def test_a_slow_line_that_loses_packets_is_enough(site: Site) -> None:
 @pytest.mark.requirement("U2")
 def test_a_gateway_that_cannot_be_reached_is_said_in_time(site: Site) -> None:
     """Each playbook names it in a sentence and fails, within a minute; the control: reached, they end well."""
-    reachable(site)
+    site.wait_reachable()
     with site.lab.unplugged("gw1"):
         for playbook, asked in (
             ("window_open", ("site=gw1", REASON)),
             ("window_close", ("site=gw1",)),
         ):
             began = time.monotonic()
-            done = play(site, playbook, *asked)
+            done = site.play(playbook, *asked)
             assert time.monotonic() < began + 60
             assert done.returncode not in (0, None), done.stdout
             assert "unreachable: " in said(done)
             assert "Traceback" not in done.stdout + done.stderr
-    reachable(site)
-    assert play(site, "window_close", "site=gw1").returncode == 0
+    site.wait_reachable()
+    assert site.play("window_close", "site=gw1").returncode == 0
     assert site.status()["state"] == "closed"
 
 
@@ -125,29 +110,29 @@ def test_a_record_that_was_put_back_is_named_at_the_next_contact(site: Site) -> 
     state, kept = "/var/lib/sightglass", "/var/lib/sightglass.kept"
     units = ["sightglass-agent.socket", "sightglass-agent.service"]
     site.gateway.run(["sh", "-c", f"rm -rf {kept} && cp -a {state} {kept}"])
-    opened = play(site, "window_open", "site=gw1", "purpose=debug", REASON)
+    opened = site.play("window_open", "site=gw1", "purpose=debug", REASON)
     assert opened.returncode == 0, opened.stdout
-    assert play(site, "window_close", "site=gw1").returncode == 0
-    assert play(site, "window_status").returncode == 0, "the control: a record that goes on is no alarm"
+    assert site.play("window_close", "site=gw1").returncode == 0
+    assert site.play("window_status").returncode == 0, "the control: a record that goes on is no alarm"
     seen = chain_of(site)["n"]
     site.gateway.run(["systemctl", "stop", *units])
     site.gateway.run(["sh", "-c", f"rm -rf {state} && mv {kept} {state}"])
     site.gateway.run(["systemctl", "start", *units])
     site.wait_guards()
     assert chain_of(site)["n"] < seen
-    found = play(site, "window_status")
+    found = site.play("window_status")
     assert found.returncode == 2, found.stdout
     assert "gw1: its record was shortened (seen 20" in said(found)
     assert f"event {seen} " in said(found)
-    refused = play(site, "window_open", "site=gw1", "purpose=debug", REASON)
+    refused = site.play("window_open", "site=gw1", "purpose=debug", REASON)
     assert refused.returncode == 2
     assert "refused (ledger): gw1: its record was shortened" in said(refused)
     assert site.left() == []
-    assert play(site, "window_close", "site=gw1").returncode == 0, "closing works whatever is with the record"
-    accepted = play(site, "ledger_accept", "site=gw1", "reason='The test put it back'")
+    assert site.play("window_close", "site=gw1").returncode == 0, "closing works whatever is with the record"
+    accepted = site.play("ledger_accept", "site=gw1", "reason='The test put it back'")
     assert accepted.returncode == 0, accepted.stdout
-    assert play(site, "window_status").returncode == 0
-    assert play(site, "window_open", "site=gw1", "purpose=debug", REASON).returncode == 0
+    assert site.play("window_status").returncode == 0
+    assert site.play("window_open", "site=gw1", "purpose=debug", REASON).returncode == 0
     ledger = site.lab.host("ops").run(["sh", "-c", "cat ~/.local/share/sightglass/ledger/gw1.jsonl"]).stdout
     names = [name for line in ledger.splitlines() for name in ("alarm", "accepted") if name in json.loads(line)]
     assert names[-2:] == ["alarm", "accepted"]
