@@ -12,14 +12,14 @@ from typing import cast
 
 import pytest
 
-from sightglass.adapters import clock
+from sightglass.adapters import clock, units
 from sightglass.adapters.console import ConsoleChannel
 from sightglass.adapters.feed import FeedChannel
 from sightglass.adapters.load import LoadWatch
 from sightglass.adapters.mqtt import LaneListener
 from sightglass.adapters.pins import Pins
 from sightglass.adapters.tailnet import Tailnet
-from sightglass.agent import ANEW_S, Agent
+from sightglass.agent import ANEW_S, CLOSING_TICK_S, IDLE_S, STUCK_S, TICK_S, Agent
 from sightglass.config import Config
 from sightglass.live import Live, Parts
 from sightglass.observer import Observer
@@ -117,6 +117,32 @@ def test_a_picture_that_cannot_be_recorded_is_not_shown_again(agent: Agent) -> N
     assert shown == ["cut"]
     assert agent.last is not None
     assert agent.last.cause == "no-room"
+
+
+@pytest.mark.requirement("N3")
+def test_a_window_that_does_not_go_says_why_once(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A kernel that cannot be asked would keep the agent closing for ever, in silence and a hundred times a second."""
+    now = 100.0
+
+    async def silent() -> frozenset[str]:
+        raise OSError(2, "no answer")
+
+    monkeypatch.setattr(agent.observer, "left_listening", silent)
+    monkeypatch.setattr(clock, "boottime", lambda: now)
+    agent.machine = dataclasses.replace(agent.machine, state=State.CLOSING)
+    asyncio.run(agent.turn())
+    assert (agent._pause(), caplog.messages) == (CLOSING_TICK_S, [])
+    now += STUCK_S + 1
+    for _ in range(3):
+        asyncio.run(agent.turn())
+    assert agent._pause() == TICK_S
+    assert caplog.messages == ["window: not gone after 5 s: the kernel does not say what listens: [Errno 2] no answer"]
+    monkeypatch.undo()
+    monkeypatch.setattr(units, "populated", lambda _unit: False)  # whatever cgroups this machine has
+    asyncio.run(agent.turn())
+    assert (agent.machine.state, agent._pause()) == (State.CLOSED, IDLE_S)
 
 
 @pytest.mark.requirement("O2")

@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 CLOSING_TICK_S = 0.01
+STUCK_S = 5.0
+"""A window that needs longer to be gone says once why, and is looked at as seldom as an open one."""
 IDLE_S = 2.0
 """Without a window only the watchdog needs the loop; wishes wake it."""
 STALL_S = 1.0
@@ -84,6 +86,8 @@ class Agent:
     last: Window | None = None
     beat: Callable[[], None] = lambda: None
     _judged: float = 0.0
+    _closing: float | None = None
+    _stuck: bool = False
     _inbox: asyncio.Queue[_Wish] = field(default_factory=lambda: asyncio.Queue(64))
     _turned: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -171,7 +175,7 @@ class Agent:
 
     def _pause(self) -> float:
         if self.machine.state is State.CLOSING:
-            return CLOSING_TICK_S
+            return TICK_S if self._stuck else CLOSING_TICK_S
         window = self.machine.window
         return IDLE_S if window is None else max(0.0, min(TICK_S, window.deadline - clock.boottime()))
 
@@ -307,10 +311,22 @@ class Agent:
 
     async def _gone(self) -> bool:
         try:
-            left = await self.observer.left_listening()
-        except OSError:
-            return False
-        return not left and not any(units.populated(unit) for unit in units.WINDOW_UNITS)
+            listening = await self.observer.left_listening()
+        except OSError as error:
+            return self._not_gone(f"the kernel does not say what listens: {error}")
+        running = [unit for unit in units.WINDOW_UNITS if units.populated(unit)]
+        if running or listening:
+            return self._not_gone(f"still there: {', '.join([*running, *sorted(map(str, listening))])}")
+        self._closing, self._stuck = None, False
+        return True
+
+    def _not_gone(self, why: str) -> bool:
+        now = clock.boottime()
+        self._closing = now if self._closing is None else self._closing
+        if now > self._closing + STUCK_S and not self._stuck:
+            self._stuck = True
+            log.error("window: not gone after %.0f s: %s", STUCK_S, why)
+        return False
 
     async def _renew(self, verdicts: tuple[Verdict, ...]) -> None:
         live, window = self.live, self.machine.window
