@@ -10,7 +10,7 @@ from typing import Any
 from sightglass import receipts
 from sightglass.export import Span, Wanted, document, span
 from sightglass.receipts import NO_HEAD, Head
-from sightglass.sheet import sheet
+from sightglass.sheet.page import sheet
 
 ABOUT = {
     "site": "lab-gw1", "timezone": "Europe/Berlin", "version": "0.1.0", "made": "2026-11-30T12:00:00+00:00",

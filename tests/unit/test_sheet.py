@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightglass.markup import Html, tag, text
-from sightglass.story import Story, stories
+from sightglass.sheet.markup import Html, tag, text
+from sightglass.sheet.story import Story, stories
 from tests.unit.export_parts import ONE, OTHER, TWO, VIEWER, Record, page, record
 
 pytestmark = pytest.mark.requirement("U5")

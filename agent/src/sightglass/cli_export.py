@@ -51,7 +51,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from sightglass.export import Wanted, document, span
-    from sightglass.sheet import sheet
+    from sightglass.sheet.page import sheet
 
     since, until = arguments.since, arguments.until
     if arguments.window is not None and (since or until):

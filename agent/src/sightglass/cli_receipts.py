@@ -67,8 +67,8 @@ def _show(arguments: argparse.Namespace) -> int:
 def _viewers(arguments: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from sightglass.sheet_words import in_line
-    from sightglass.story import Story
+    from sightglass.sheet.story import Story
+    from sightglass.sheet.words import in_line
 
     if arguments.window is None:
         raise Ended(2, "--viewers: needs --window ID, whose viewers are meant")

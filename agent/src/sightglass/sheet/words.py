@@ -8,9 +8,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from sightglass.causes import CAUSES, DEPARTURES, SUSPENSIONS
-from sightglass.markup import Html, join, somebodys, tag
 from sightglass.receipts import time_of
-from sightglass.story import Event, Visit
+from sightglass.sheet.markup import Html, join, somebodys, tag
+from sightglass.sheet.story import Event, Visit
 
 REFUSED = "Requests for a window that were refused"
 SWITCHED = "Windows switched off and on"

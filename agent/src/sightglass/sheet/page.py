@@ -11,9 +11,10 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from sightglass.markup import Html, join, somebodys, tag
-from sightglass.sheet_style import STYLE
-from sightglass.sheet_words import (
+from sightglass.sheet.markup import Html, join, somebodys, tag
+from sightglass.sheet.story import Event, Story, Visit, stories
+from sightglass.sheet.style import STYLE
+from sightglass.sheet.words import (
     CANNOT,
     EXPIRED,
     RECORD,
@@ -31,7 +32,6 @@ from sightglass.sheet_words import (
     visit_end,
     who,
 )
-from sightglass.story import Event, Story, Visit, stories
 
 Events = Callable[[], Iterable[Event]]
 """Reads the events once more, oldest first."""

@@ -1,0 +1,1 @@
+"""A part of the record as a sheet for people: what happened, in words, as HTML. Pure."""
