@@ -97,6 +97,35 @@ def test_a_gateway_that_cannot_be_reached_is_said_in_time(site: Site) -> None:
     assert site.status()["state"] == "closed"
 
 
+def typed_by(site: Site, name: str, playbook: str, *asked: str) -> subprocess.CompletedProcess[str]:
+    """A playbook that somebody of this name types at the operators' host."""
+    words = ["env", f"USER={name}", *site.playing(playbook, *asked)]
+    return site.lab.host("ops").run(words, timeout=120, check=False, cwd=str(ROOT))
+
+
+@pytest.mark.requirement("U1")
+@pytest.mark.requirement("U5")
+def test_a_second_operator_hears_who_holds_the_window_and_may_close_it(site: Site) -> None:
+    """Both come through the same account: it is flagged, and each claimed name stands apart, in the record too."""
+    site.wait_reachable()
+    opened = typed_by(site, "anna", "window_open", "site=gw1", "purpose=debug", REASON)
+    assert opened.returncode == 0, opened.stdout
+    holder = "opened by the shared account admin (claimed name: anna)"
+    assert holder in said(opened)
+    window = site.status()["window"]
+    second = typed_by(site, "bob", "window_open", "site=gw1", "purpose=debug", REASON)
+    assert second.returncode == 2, second.stdout
+    assert f"refused (second-window): a window is open already: {window['id']}, {holder}, until " in said(second)
+    assert window["deadline"][:16] in said(second)
+    closed = typed_by(site, "bob", "window_close", "site=gw1", "reason='The lane is needed'")
+    assert closed.returncode == 0, closed.stdout
+    events = {event["event"]: event for event in site.events(window["id"])}
+    assert [events[name]["who"]["claimed_name"] for name in ("opening", "cause")] == ["anna", "bob"]
+    for name in ("opening", "cause"):
+        who = events[name]["who"]
+        assert (who["user"], who["group"], who["shared"]) == ("admin", "sightglass-operators", True)
+
+
 def chain_of(site: Site) -> dict[str, Any]:
     """The head of the record, by the gateway's word."""
     chain: dict[str, Any] = site.status()["chain"]
