@@ -169,9 +169,11 @@ refused:
   sample: guard-lane
 """
 
-import http.client  # noqa: E402 - Ansible wants the documentation first
+import contextlib  # noqa: E402 - Ansible wants the documentation first
+import http.client  # noqa: E402
 import json  # noqa: E402
 import socket  # noqa: E402
+import threading  # noqa: E402
 from collections.abc import Mapping  # noqa: E402
 from typing import Any  # noqa: E402
 from urllib.parse import urlencode  # noqa: E402
@@ -220,36 +222,56 @@ class _Connection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
+        self.own = self.sock
+
+    def cut(self) -> None:
+        """End whatever is waited for; http.client itself bounds only each piece of an answer."""
+        with contextlib.suppress(AttributeError, OSError):
+            self.own.shutdown(socket.SHUT_RDWR)
 
 
 class Agent:
     """The agent's interface at one unix socket; `timeout` in seconds bounds each answer."""
 
     def __init__(self, path: str, timeout: float) -> None:
-        self._path, self._timeout = path, timeout
+        self.path, self._timeout = path, timeout
         self.chain: dict[str, Any] | None = None
         self.record: dict[str, Any] = {}
 
     def ask(self, method: str, route: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """One request. Raises Refused with the agent's rule, or `no-agent` when it gives no answer."""
-        connection = _Connection(self._path, self._timeout)
+        connection = _Connection(self.path, self._timeout)
+        timer = threading.Timer(self._timeout, connection.cut)
+        timer.daemon = True
+        timer.start()
         try:
             text = None if body is None else json.dumps(body)
             connection.request(method, route, text, {"Content-Type": "application/json"} if text else {})
             answer = connection.getresponse()
-            found = json.loads(answer.read(_MAX_ANSWER))
+            found = json.loads(_whole(answer))
         except PermissionError:
-            raise Refused("not-an-operator", f"this account may not use {self._path}") from None
+            raise Refused("not-an-operator", f"this account may not use {self.path}") from None
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise Refused("no-agent", f"{self._path} gives no answer: {error or type(error).__name__}") from None
+            why = (str(error) or type(error).__name__) if timer.is_alive() else "timed out"
+            raise Refused("no-agent", f"{self.path} gives no answer: {why}") from None
         finally:
+            timer.cancel()
             connection.close()
         if not isinstance(found, dict):
-            raise Refused("no-agent", f"{self._path} gives an answer that is no object")
+            raise Refused("no-agent", f"{self.path} gives an answer that is no object")
         self.chain = found.get("chain", self.chain)
         if answer.status != 200:
             raise Refused(str(found.get("code", answer.status)), str(found.get("message", "no reason was given")))
         return found
+
+
+def _whole(answer: http.client.HTTPResponse) -> bytes:
+    text = answer.read(_MAX_ANSWER + 1)
+    if len(text) > _MAX_ANSWER:
+        raise ValueError(f"it is longer than {_MAX_ANSWER} bytes")
+    if answer.length:
+        raise ValueError("it is cut off")
+    return text
 
 
 def record(agent: Agent, known: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -270,6 +292,13 @@ def _event(agent: Agent, number: int) -> str | None:
 
 def run(agent: Agent, wanted: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     """The module's result, as RETURN describes it. `wanted` are the options by name. Raises Refused."""
+    try:
+        return _run(agent, wanted, check=check)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Refused("no-agent", f"{agent.path} speaks another language: {error!r}") from None
+
+
+def _run(agent: Agent, wanted: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     before = agent.ask("GET", "/v1/status")
     try:
         standing, first = record(agent, wanted["known"])
@@ -389,7 +418,7 @@ def _result(before: Mapping[str, Any], state: str, window: Mapping[str, Any] | N
 
 
 def _shown(state: str, window: Mapping[str, Any] | None) -> dict[str, Any]:
-    if window is None or state == "closed":
+    if window is None or state in ("closed", "disabled"):
         return {"state": state}
     return {"state": state, **{name: window.get(name) for name in ("id", "cameras", "purpose", "deadline")}}
 
