@@ -61,7 +61,7 @@ def test_a_window_by_the_newest_ansible(site: Site, newest: Path, play: Play) ->
     assert f"closed: {window['id']}" in closed.stdout
     site.wait_closed()
     for words, sentence in (
-        (("-e", "site=gw9", *asked[2:]), "site: must be the name of one gateway (gw1), not"),
+        (("-e", "site=gw9", *asked[2:]), "site: must be the name of one gateway (gw1, "),
         ((*asked, "-e", "viewer=anna"), "viewer: is not known here"),
         ((*asked[:4], "-e", '{"reason": "{{ 1 + 1 }}"}'), "reason: must be text and no template"),
     ):
