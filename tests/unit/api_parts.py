@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sightglass.api.port import Caller, Chain, GuardView, OpenRequest, StatusView, ViewerView, WindowView
+from sightglass.api.port import Caller, Chain, FindingView, GuardView, OpenRequest, StatusView, ViewerView, WindowView
 from sightglass.api.server import serve
 from sightglass.recorded import opener
 from sightglass.refusal import Refusal
@@ -36,6 +36,7 @@ class FakeAgent:
         self.events: list[dict[str, Any]] = []
         self.problems: list[dict[str, Any]] = []
         self.guard = GuardView("lane", "pass", "idle", "the lane is idle")
+        self.findings: tuple[FindingView, ...] = (FindingView("vpn", "ok", "it runs", ""),)
         self.fault: Exception | None = None
         self.claimed: str | None = None
 
@@ -105,6 +106,11 @@ class FakeAgent:
         """One guard."""
         self.asked.append(("guards", cameras, purpose))
         return (self.guard,)
+
+    async def doctor(self) -> tuple[FindingView, ...]:
+        """What the test put there."""
+        self.asked.append(("doctor",))
+        return self.findings
 
     async def receipts(self, after: int, limit: int) -> list[dict[str, Any]]:
         """What the test put there."""

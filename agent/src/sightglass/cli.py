@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
-from sightglass import cli_receipts
+from sightglass import cli_doctor, cli_receipts
 from sightglass.client import Ended, ask, show
 from sightglass.printable import plain
 from sightglass.who import said
@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     asked = add("guards", _guards, "what each guard says of opening now")
     asked.add_argument("--camera", action="append", default=[], dest="cameras", metavar="NAME")
     asked.add_argument("--purpose", choices=("alignment", "debug"), default="alignment")
+    add("doctor", cli_doctor.doctor, "what each part is like, and what to do (some seconds)")
     cli_receipts.add(verbs.add_parser("receipts", help="the record"), common)
     return parser
 

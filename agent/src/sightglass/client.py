@@ -27,8 +27,8 @@ class Ended(Exception):  # noqa: N818 - no error of this program
 
 
 class _Unix(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("agent", timeout=ANSWER_S)
+    def __init__(self, path: str, seconds: float) -> None:
+        super().__init__("agent", timeout=seconds)
         self._path = path
 
     def connect(self) -> None:
@@ -37,9 +37,15 @@ class _Unix(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def ask(arguments: argparse.Namespace, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """One question. Raises Ended with the rule and its sentence when the agent refuses."""
-    connection = _Unix(arguments.socket)
+def ask(
+    arguments: argparse.Namespace,
+    method: str,
+    path: str,
+    body: dict[str, Any] | None = None,
+    seconds: float = ANSWER_S,
+) -> dict[str, Any]:
+    """One question, answered within `seconds`. Raises Ended with the rule and its sentence when the agent refuses."""
+    connection = _Unix(arguments.socket, seconds)
     try:
         sent = None if body is None else json.dumps(body)
         connection.request(method, path, sent, {} if sent is None else {"Content-Type": "application/json"})

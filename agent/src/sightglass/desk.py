@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo
 from sightglass import guards
 from sightglass.adapters import clock
 from sightglass.agent import Agent
-from sightglass.api.port import Caller, Chain, GuardView, OpenRequest, StatusView, ViewerView, WindowView
+from sightglass.api.port import Caller, Chain, FindingView, GuardView, OpenRequest, StatusView, ViewerView, WindowView
+from sightglass.doctor.examine import Examiner
 from sightglass.observer import Subject
 from sightglass.receipts import Head
 from sightglass.recorded import opener, recorded
@@ -38,7 +39,7 @@ class Desk:
     """Implements `api.port.AgentPort` over one agent."""
 
     def __init__(self, agent: Agent) -> None:
-        self._agent = agent
+        self._agent, self._examiner = agent, Examiner(agent)
         self._known: dict[str, WindowView] = {}
         self._refusals: list[float] = []
 
@@ -201,6 +202,11 @@ class Desk:
         asked = dataclasses.replace(subject, cameras=cameras or tuple(agent.config.cameras), purpose=Purpose(purpose))
         verdicts = guards.opening(agent.observer.facts(asked, disabled=bool(agent.machine.disabled)))
         return tuple(GuardView(v.guard, v.outcome.value, v.code, v.why) for v in verdicts)
+
+    async def doctor(self) -> tuple[FindingView, ...]:
+        """See `AgentPort.doctor`."""
+        found = await self._examiner.findings()
+        return tuple(FindingView(f.part, f.verdict, f.evidence, f.do) for f in found)
 
     async def receipts(self, after: int, limit: int) -> list[dict[str, Any]]:
         """See `AgentPort.receipts`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -109,3 +110,21 @@ class Facts:
     lanes: tuple[Lane, ...]
     load: tuple[Strain, ...] = ()
     contact_max_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What tailscaled says of itself beside what windows depend on, for the doctor.
+
+    `active` are the nodes that this one has spoken with lately, `relayed` those among them reached over a relay only
+    (node to the relay's name). `mtu` is that of the VPN's interface, `uplink` the interface of the default route and
+    its MTU; both in bytes, None where there is none.
+    """
+
+    key_expiry: datetime | None
+    key_expired: bool
+    health: tuple[str, ...]
+    active: frozenset[str]
+    relayed: Mapping[str, str]
+    mtu: int | None
+    uplink: tuple[str, int | None]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sightglass.adapters import clock, sockets
 from sightglass.adapters.load import LoadWatch
-from sightglass.adapters.mqtt import LaneListener
+from sightglass.adapters.mqtt import LaneListener, Lanes
 from sightglass.adapters.pins import Pins
 from sightglass.adapters.sockets import Sockets
 from sightglass.adapters.tailnet import Tailnet, TailnetError
@@ -174,6 +174,22 @@ class Observer:
             load=self._load.strains(),
             contact_max_s=self._config.limits.control_silent_s,
         )
+
+    def doubt(self, guard: str) -> str | None:
+        """Why a guard's facts could not be had the last time."""
+        return self._doubts.get(guard)
+
+    def heard(self) -> Lanes:
+        """What the broker has told."""
+        return self._lanes.lanes
+
+    def strange(self) -> str | None:
+        """Which installed file is not as it was pinned."""
+        return self._pins.strange()
+
+    async def listening(self, ports: Collection[int]) -> frozenset[Listener]:
+        """Who listens on these ports, and on what our users do, by a look that begins now. Raises OSError."""
+        return (await self._read(ports)).listeners
 
     def switched_off(self) -> bool:
         """Whether the switch at the gateway is set."""

@@ -107,6 +107,11 @@ class Store:
                 if self.room():
                     self._settle()
 
+    def free(self) -> int:
+        """Bytes that are left on the disk."""
+        free = os.statvfs(self._directory)
+        return free.f_bavail * free.f_frsize
+
     def room(self) -> bool:
         """Whether there is space for a window's receipts."""
         free = os.statvfs(self._directory)

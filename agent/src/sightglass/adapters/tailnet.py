@@ -10,13 +10,15 @@ import asyncio
 import fcntl
 import socket
 import struct
+from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from sightglass.facts import Vpn
+from sightglass.adapters.mtu import mtu, uplink
+from sightglass.facts import Standing, Vpn
 from sightglass.viewers import Address, Peer
 
 DEADLINE_S = 1.5
@@ -57,6 +59,29 @@ class Tailnet:
             )
             return await self._read(status, prefs, serve or {}, now)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise TailnetError(f"{type(error).__name__}: {error}") from error
+
+    async def standing(self) -> Standing:
+        """What the doctor asks of this node. Raises TailnetError."""
+        try:
+            status = await self._get("status")
+            me, peers = status.get("Self") or {}, (status.get("Peer") or {}).values()
+            active = {str(peer["ID"]): peer for peer in peers if peer.get("Active")}
+            text = str(me.get("KeyExpiry") or "0001-")
+            return Standing(
+                key_expiry=None if text.startswith("0001-") else datetime.fromisoformat(text),
+                key_expired=bool(me.get("Expired")),
+                health=tuple(str(line) for line in status.get("Health") or ()),
+                active=frozenset(active),
+                relayed={
+                    node: str(peer["Relay"])
+                    for node, peer in active.items()
+                    if peer.get("Relay") and not peer.get("CurAddr") and not peer.get("PeerRelay")
+                },
+                mtu=mtu(self._interface),
+                uplink=uplink(),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, LookupError) as error:
             raise TailnetError(f"{type(error).__name__}: {error}") from error
 
     def present(self) -> tuple[Address, ...]:

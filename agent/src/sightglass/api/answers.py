@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sightglass.api.port import Chain, GuardView, StatusView, WindowView
+from sightglass.api.port import Chain, FindingView, GuardView, StatusView, WindowView
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,14 @@ class GuardsAnswer:
     """What each guard says."""
 
     guards: tuple[GuardView, ...]
+    chain: Chain
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorAnswer:
+    """What the doctor has found."""
+
+    findings: tuple[FindingView, ...]
     chain: Chain
 
 

@@ -10,7 +10,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from sightglass.api.answers import GuardsAnswer, ReceiptsAnswer, Refused, StatusAnswer, VerifyAnswer, WindowAnswer
+from sightglass.api.answers import (
+    DoctorAnswer,
+    GuardsAnswer,
+    ReceiptsAnswer,
+    Refused,
+    StatusAnswer,
+    VerifyAnswer,
+    WindowAnswer,
+)
 from sightglass.api.bounded import MOST_BODY, Bounded
 from sightglass.api.port import AgentPort, Caller, OpenRequest, StatusView
 from sightglass.api.shapes import CloseBody, OpenBody, SwitchBody
@@ -160,6 +168,10 @@ def make(port: AgentPort) -> FastAPI:
     ) -> JSONResponse:
         found = await port.guards(tuple(camera), purpose)
         return answer({"guards": [dataclasses.asdict(guard) for guard in found]})
+
+    @app.get("/v1/doctor", response_model=DoctorAnswer)
+    async def doctor(_caller: Operator) -> JSONResponse:
+        return answer({"findings": [dataclasses.asdict(finding) for finding in await port.doctor()]})
 
     @app.get("/v1/receipts", response_model=ReceiptsAnswer)
     async def receipts(

@@ -84,6 +84,16 @@ class GuardView:
 
 
 @dataclass(frozen=True, slots=True)
+class FindingView:
+    """What the doctor says of one part: `verdict` is ok, warn, fail or unknown; `do` is empty where it is ok."""
+
+    part: str
+    verdict: str
+    evidence: str
+    do: str
+
+
+@dataclass(frozen=True, slots=True)
 class StatusView:
     """The truth about one gateway. `window` is the one that is not closed, `last` the newest one that is.
 
@@ -133,6 +143,9 @@ class AgentPort(Protocol):
 
     async def guards(self, cameras: tuple[str, ...], purpose: str) -> tuple[GuardView, ...]:
         """What every guard says now of opening a window on these cameras (none: all)."""
+
+    async def doctor(self) -> tuple[FindingView, ...]:
+        """What each part of the gateway is like that the agent sees, and what to do. Takes some seconds."""
 
     async def receipts(self, after: int, limit: int) -> list[dict[str, Any]]:
         """Events after a number, oldest first."""

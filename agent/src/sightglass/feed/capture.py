@@ -76,7 +76,7 @@ class Source(threading.Thread):
             # HTTP/1.0, because an HTTP/1.1 server may wrap the stream into chunks.
             target = (url.path or "/") + (f"?{url.query}" if url.query else "")
             sock.sendall(f"GET {target} HTTP/1.0\r\nHost: {url.netloc}\r\nConnection: close\r\n\r\n".encode())
-            parser, rest = _answer(sock)
+            parser, rest = answer(sock)
             deadline = time.monotonic() + SILENCE_S
             parts = parser.feed(rest)
             while not self._stopped.is_set():
@@ -95,14 +95,14 @@ class Source(threading.Thread):
         return True
 
 
-def _answer(sock: socket.socket) -> tuple[Multipart, bytes]:
+def answer(sock: socket.socket) -> tuple[Multipart, bytes]:
     """Read the HTTP head; gives the parser for the body, and the first bytes of it."""
     deadline = time.monotonic() + SILENCE_S
     data = b""
     while b"\r\n\r\n" not in data:
         if len(data) > MAX_HEAD:
             raise SourceError(f"the HTTP head is longer than {MAX_HEAD} bytes")
-        data += _chunk(sock, deadline)
+        data += chunk(sock, deadline)
     head, rest = data.split(b"\r\n\r\n", 1)
     status, _, fields = head.partition(b"\r\n")
     words = status.split(maxsplit=2)
@@ -112,7 +112,7 @@ def _answer(sock: socket.socket) -> tuple[Multipart, bytes]:
     return Multipart(boundary_of(headers.get("Content-Type", ""))), rest
 
 
-def _chunk(sock: socket.socket, deadline: float) -> bytes:
+def chunk(sock: socket.socket, deadline: float) -> bytes:
     sock.settimeout(max(deadline - time.monotonic(), 0.001))
     try:
         data = sock.recv(_CHUNK)
@@ -125,7 +125,7 @@ def _chunk(sock: socket.socket, deadline: float) -> bytes:
 
 def _receive(sock: socket.socket, parser: Multipart, deadline: float) -> list[bytes]:
     """The parts completed by what waits in the socket: after a pause of this process only the last one is new."""
-    parts = parser.feed(_chunk(sock, deadline))
+    parts = parser.feed(chunk(sock, deadline))
     sock.setblocking(False)
     for _ in range(_DRAIN // _CHUNK):
         try:
