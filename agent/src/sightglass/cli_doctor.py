@@ -34,7 +34,7 @@ _ASKED = "Id,LoadState,ActiveState,SubState,Result,ExecMainStatus,UnitFileState,
 _UNSYNCHRONISED = 5
 _TIMEX_BYTES = 512
 """More than struct timex has on any machine."""
-_BESIDE = f"/usr/sbin/nft -f {host.RULES} && /usr/sbin/nft -s -t list table inet sightglass"
+_BESIDE = f"/usr/sbin/nft -f {host.RULES} && /usr/sbin/nft -j list table inet sightglass"
 
 
 def doctor(arguments: argparse.Namespace) -> int:
@@ -127,6 +127,6 @@ def _rules() -> list[Finding]:
     """For root alone: the kernel's table against its file, which is loaded in an empty network of its own for that."""
     if os.geteuid() != 0:
         return []
-    loaded = _run(["/usr/sbin/nft", "-s", "-t", "list", "table", "inet", "sightglass"], _NFT_S)
+    loaded = _run(["/usr/sbin/nft", "-j", "list", "table", "inet", "sightglass"], _NFT_S)
     wanted = _run(["unshare", "--net", "sh", "-c", _BESIDE], _NFT_S)
     return [host.gate_rules(*(done[1] if done is not None and done[0] == 0 else None for done in (loaded, wanted)))]

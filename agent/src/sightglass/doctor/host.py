@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -125,19 +126,38 @@ def gate(silent: bool | None, control: bool | None) -> Finding:
 
 
 def gate_rules(loaded: str | None, wanted: str | None) -> Finding:
-    """The kernel's table against its file, both as nft lists them; None: nft could not."""
+    """The kernel's table against its file, each as `nft -j` lists it; None: nft could not."""
     load = f"`sudo systemctl reload sightglass-nftables.service` (an open window ends); if {RULES} is strange, {_ROLES}"
     if loaded is None:
         return fail("gate rules", "the kernel has no table inet sightglass", load)
     if wanted is None:
         return unknown("gate rules", f"{RULES} could not be loaded beside it to compare the two", _ROLES)
-    if loaded == wanted:
+    ours, theirs = _rows(loaded), _rows(wanted)
+    if ours == theirs:
         return ok("gate rules", f"the kernel has the rules of {RULES}, unchanged")
-    ours, theirs = loaded.splitlines(), wanted.splitlines()
-    added = next((line.strip() for line in ours if line not in theirs), None)
-    gone = next((line.strip() for line in theirs if line not in ours), None)
-    what = f"has {added!r} beside them" if added else f"lacks {gone!r}" if gone else "has them in another order"
-    return fail("gate rules", f"the kernel does not have the rules of {RULES}: it {what}", load)
+    names = [name for name, row in ours + theirs if (name, row) not in ours or (name, row) not in theirs]
+    where = names[0] if names else "their order"
+    return fail("gate rules", f"the kernel does not have the rules of {RULES}: they differ in {where}", load)
+
+
+def _rows(listed: str) -> list[tuple[str, str]]:
+    """Each row's name and its text, without what only traffic and leases change."""
+    rows = []
+    for row in json.loads(listed)["nftables"]:
+        for kind, value in row.items():
+            if kind == "metainfo":
+                continue
+            if kind == "set" and value.get("flags"):
+                value.pop("elem", None)
+            name = value.get("chain") or value.get("name") or kind
+            rows.append((f"{'chain' if kind == 'rule' else kind} {name}", json.dumps(_still(value), sort_keys=True)))
+    return rows
+
+
+def _still(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: None if key == "counter" else _still(each) for key, each in value.items() if key != "handle"}
+    return [_still(each) for each in value] if isinstance(value, list) else value
 
 
 def time(facts: Facts) -> Finding:

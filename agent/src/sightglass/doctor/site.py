@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -155,8 +152,3 @@ def load(facts: Facts) -> Finding:
     if said.outcome is Outcome.FAIL:
         return fail("load", said.why, "find what slows the site's own work: `systemd-cgtop`, `top`")
     return unknown("load", said.why, "compare load.unit and the lanes' fps_path with what this gateway has")
-
-
-def error(problem: OSError) -> str:
-    """An error of the system as people know it, without a path."""
-    return os.strerror(problem.errno) if problem.errno in errno.errorcode else re.sub(r"\[.*?\] ", "", str(problem))
