@@ -170,9 +170,9 @@ def time(facts: Facts) -> Finding:
 
 
 def synchronised(yes: bool | None) -> Finding:
-    """What the kernel says of its clock."""
+    """Whether the kernel's clock is kept, by systemd's word."""
     if yes is None:
-        return unknown("time source", "the kernel does not say whether its clock is synchronised", "see `timedatectl`")
+        return unknown("time source", "systemd does not say whether the clock is synchronised", "see `timedatectl`")
     if yes:
         return ok("time source", "a time service keeps the clock")
     do = "start a time service (systemd-timesyncd, chrony) and let it reach a time server: see `timedatectl`"
