@@ -11,6 +11,8 @@ from sightglass.facts import Facts, Lane, Listener
 from sightglass.payload import Unreadable
 from sightglass.verdict import Outcome
 
+SILENT_S = 2.0
+"""A broker that takes so long to answer is as good as gone."""
 _BROKER = (
     (("refused", "errno 111"), "start the broker there, or mend mqtt.host and mqtt.port (sightglass_agent_mqtt)"),
     (
@@ -39,6 +41,9 @@ class Look:
 
 def broker(where: str, connected: bool, trouble: str | None, round_trip_s: float | None) -> Finding:
     """The connection to the site's broker; `where` is host and port."""
+    if connected and round_trip_s is not None and round_trip_s >= SILENT_S:
+        do = f"look at the broker's log and at what keeps it busy; nothing else is wrong with the way to {where}"
+        return fail("broker", f"{where} is connected and has not answered for {round_trip_s:.0f} s", do)
     if connected and round_trip_s is not None:
         return ok("broker", f"connected to {where}, it answers in {round_trip_s * 1000:.0f} ms")
     if connected:
