@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from sightglass.client import Ended, ask, show
@@ -25,11 +26,12 @@ DOCTOR_S = 15
 """All of it, at its worst: what is looked at last has what the others have left."""
 _AGENT_S = 8.0
 _SYSTEMD_S = 1.0
+_BEGINS_S = 2.0
 _CHECK_S = 6.0
 _NFT_S = 1.0
 _LOG_S = 1.0
 _COLUMNS = (40, 100)
-_ASKED = "Id,LoadState,ActiveState,SubState,Result,ExecMainStatus,UnitFileState,NeedDaemonReload"
+_ASKED = "Id,LoadState,ActiveState,SubState,Result,ExecMainStatus,NRestarts,UnitFileState,NeedDaemonReload"
 _BESIDE = f"/usr/sbin/nft -f {host.RULES} && /usr/sbin/nft -j list table inet sightglass"
 
 
@@ -39,7 +41,8 @@ def doctor(arguments: argparse.Namespace) -> int:
     silent: str | None = None
     seen: list[Finding] = []
     # One that ends again and again holds whoever asks for as long as he waits: systemd keeps its socket.
-    ending = _units().get(host.AGENT, {}).get("SubState") == "auto-restart"
+    unit = _units().get(host.AGENT, {})
+    ending = unit.get("ActiveState") == "activating" and unit.get("NRestarts") != "0"
     patience = _AGENT_S / 4 if ending else _AGENT_S
     try:
         seen = finding.read(ask(arguments, "GET", "/v1/doctor", seconds=patience)["findings"])
@@ -56,6 +59,9 @@ def doctor(arguments: argparse.Namespace) -> int:
         silent = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or "no answer"
     # Only now: the question starts an agent that was just stopped.
     units = _units()
+    while silent is not None and _begins(units) and time.monotonic() < began + _AGENT_S + _BEGINS_S:
+        time.sleep(0.1)
+        units = _units()
     last_word = "" if silent is None else _last_word()
     found = [host.agent(units.get(host.AGENT), silent, last_word)]
     rest = [host.units({name: unit for name, unit in units.items() if name != host.AGENT})]
@@ -70,6 +76,11 @@ def doctor(arguments: argparse.Namespace) -> int:
     }
     show(arguments, answer, finding.lines(found, _width()))
     return 0 if answer["ok"] else 1
+
+
+def _begins(units: Mapping[str, Mapping[str, str]]) -> bool:
+    """The agent is on its way up: for that second systemd does not say how its last life ended."""
+    return units.get(host.AGENT, {}).get("SubState") in ("start", "start-pre")
 
 
 def _width() -> int | None:

@@ -142,16 +142,25 @@ def gate_rules(loaded: str | None, wanted: str | None) -> Finding:
 
 def _rows(listed: str) -> list[tuple[str, str]]:
     """Each row's name and its text, without what only traffic and leases change."""
-    rows = []
-    for row in json.loads(listed)["nftables"]:
+    rows: list[dict[str, Any]] = json.loads(listed)["nftables"]
+    # By the rules that fill them: nft's JSON leaves the flag `dynamic` out.
+    filled = {name for row in rows if "rule" in row for name in _filled(row["rule"]["expr"])}
+    found = []
+    for row in rows:
         for kind, value in row.items():
             if kind == "metainfo":
                 continue
-            if kind == "set" and value.get("flags"):
+            if kind == "set" and (value.get("flags") or value["name"] in filled):
                 value.pop("elem", None)
             name = value.get("chain") or value.get("name") or kind
-            rows.append((f"{'chain' if kind == 'rule' else kind} {name}", json.dumps(_still(value), sort_keys=True)))
-    return rows
+            found.append((f"{'chain' if kind == 'rule' else kind} {name}", json.dumps(_still(value), sort_keys=True)))
+    return found
+
+
+def _filled(statements: Sequence[Any]) -> list[str]:
+    """The names of the sets to which a rule's statements add elements."""
+    sets = [statement["set"] for statement in statements if isinstance(statement, dict) and "set" in statement]
+    return [str(each["set"]).removeprefix("@") for each in sets]
 
 
 def _still(value: Any) -> Any:
