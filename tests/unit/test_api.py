@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from sightglass.api.answers import GuardsAnswer, ReceiptsAnswer, Refused, StatusAnswer, VerifyAnswer, WindowAnswer
+from sightglass.api.answers import (
+    DoctorAnswer,
+    GuardsAnswer,
+    ReceiptsAnswer,
+    Refused,
+    StatusAnswer,
+    VerifyAnswer,
+    WindowAnswer,
+)
 from sightglass.api.bounded import MOST_BODY
 from sightglass.api.port import OpenRequest
 from tests.unit.api_parts import ANSWER_S, CHAIN, OPEN, FakeAgent, ask, served
@@ -78,6 +86,7 @@ def test_every_answer_has_the_shape_that_is_documented(api: tuple[FakeAgent, Pat
         (StatusAnswer, 200, "POST", DISABLE, {"reason": "works on the road"}),
         (StatusAnswer, 200, "POST", ENABLE, {"reason": "works are done"}),
         (GuardsAnswer, 200, "GET", "/v1/guards", None),
+        (DoctorAnswer, 200, "GET", "/v1/doctor", None),
         (ReceiptsAnswer, 200, "GET", "/v1/receipts", None),
         (VerifyAnswer, 200, "GET", "/v1/receipts/verify", None),
         (VerifyAnswer, 200, "GET", f"/v1/receipts/verify?known=1:{'0' * 64}", None),

@@ -37,6 +37,7 @@ CHANGES: list[tuple[str, str, Any]] = [
     ("POST", "/v1/disable", {"reason": "works on the road"}),
     ("POST", "/v1/enable", {"reason": "works are done"}),
     ("GET", "/v1/receipts", None),
+    ("GET", "/v1/doctor", None),
 ]
 LOOKS = ["/v1/status", "/v1/guards", "/v1/receipts/verify"]
 

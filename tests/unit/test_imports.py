@@ -36,6 +36,13 @@ RULES = [
     ("cli_receipts.py", {"fastapi", "pydantic", "httpx", "aiomqtt", "asyncio"} | HEAVY, "so do its verbs"),
     ("cli_export.py", {"fastapi", "pydantic", "httpx", "aiomqtt", "asyncio"} | HEAVY, "also the one that writes files"),
     ("client.py", {"fastapi", "pydantic", "httpx", "aiomqtt", "asyncio"} | HEAVY, "and what they share"),
+    ("cli_doctor.py", {"fastapi", "pydantic", "httpx", "aiomqtt", "asyncio"} | HEAVY, "so does the doctor"),
+    ("doctor/finding.py", IO | HEAVY | {"pydantic", "sightglass.adapters"}, "a finding is a value"),
+    ("doctor/vpn.py", IO | HEAVY | {"sightglass.adapters"}, "the VPN is judged from values alone"),
+    ("doctor/site.py", IO | HEAVY | {"sightglass.adapters"}, "so is the site"),
+    ("doctor/host.py", IO | HEAVY | {"pydantic", "sightglass.adapters"}, "so is the host, also where no agent runs"),
+    ("feed/look.py", {"fastapi", "pydantic", "httpx", "aiomqtt", "asyncio", "sightglass.config"} | HEAVY,
+     "what looks at a camera decodes nothing and starts at once"),
     ("agent.py", HEAVY | {"fastapi"}, "the agent never touches a picture, and its loop does not know HTTP"),
 ]  # fmt: skip
 

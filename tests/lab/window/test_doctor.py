@@ -283,6 +283,7 @@ def test_a_viewer_over_the_relay_is_named(site: Site) -> None:
             code, found = named(site, "vpn path", "warn", "1 of 1 active viewers' devices are reached over", "UDP")
             assert "relay lab" in found["vpn path"]["evidence"]
             assert (code, ill(found)) == (0, {"vpn path"}), found
+        named(site, "vpn path", "ok", "1 active viewers' devices are reached directly", "")
     site.close()
 
 
