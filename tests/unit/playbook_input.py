@@ -49,6 +49,7 @@ ROWS: dict[str, dict[str, tuple[Any, ...]]] = {
         "window": ("w-1", "w-0123456789ab\n", "W-0123456789AB", 0, -1, True),
     },
     "window_status": {"site": SITE},
+    "doctor": {"site": ("gw9", "gw*", True)},
     "ledger_accept": {"site": (MISSING, "gw9", "gw*"), "reason": (MISSING, "four")},
     "fleet_off": SWITCHES,
     # The same file with another word: one row of each is enough.
@@ -60,6 +61,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "window_open": {"site": "gw1", "reason": "a test asks"},
     "window_close": {"site": "gw1"},
     "window_status": {},
+    "doctor": {},
     "ledger_accept": {"site": "gw1", "reason": "a test asks"},
     "fleet_off": {"reason": "a test asks"},
     "fleet_on": {"reason": "a test asks"},
