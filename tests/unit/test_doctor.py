@@ -97,6 +97,7 @@ HEALTHY: list[tuple[str, Finding]] = [
     ("files", host.files(None)),
     ("exposure", host.exposure(FACTS)),
     ("gate", host.gate(True, True)),
+    ("gate in a window", host.gate_in_use()),
     ("rules", host.gate_rules(_table(), _table())),
     ("rules during a window", host.gate_rules(
         _table(lambda rows: (rows[1]["set"].update(elem=["100.64.0.2"]), rows[2]["set"].update(elem=["100.64.0.2"]),

@@ -239,6 +239,19 @@ def test_a_port_that_swallows_is_told_from_one_that_refuses() -> None:
     assert examine._swallowed(port) == (False, True)
 
 
+def test_the_probe_binds_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bound socket of the agent's is a listener that ends a window: seen, by the doctor's own first probe."""
+
+    class Unbound(socket.socket):
+        def bind(self, address: object) -> None:
+            raise AssertionError(f"bound to {address}")
+
+    monkeypatch.setattr(socket, "socket", Unbound)
+    with pytest.raises(AssertionError, match="bound to"):
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).bind(("127.0.0.1", 0))
+    assert examine._swallowed(2) == (False, True)
+
+
 def test_where_the_feed_may_go_is_read_from_the_gates_file(tmp_path: Path) -> None:
     """Nothing else that looks like an address; no file, no word."""
     file = tmp_path / "nftables.nft"

@@ -184,7 +184,8 @@ class Observer:
         return self._lanes.lanes
 
     def strange(self) -> str | None:
-        """Which installed file is not as it was pinned."""
+        """Which installed file is not as it was pinned, by a look that begins now."""
+        self._pins.forget()
         return self._pins.strange()
 
     async def listening(self, ports: Collection[int]) -> frozenset[Listener]:

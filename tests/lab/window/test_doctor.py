@@ -268,6 +268,12 @@ def test_the_look_at_a_camera_ends_and_stays_away_from_a_window(site: Site) -> N
     assert not any(seen)
     assert "ok      camera cam1: a window shows it now" in said
     assert asking.returncode == 0, "a window is no fault: neither its listeners nor its leases are"
+    for _ in range(5):
+        examine(site)
+    assert site.status()["state"] == "open", "looking ends nothing"
+    site.close()
+    for _ in range(5):
+        healthy(site)
 
 
 @pytest.mark.requirement("U1")

@@ -37,6 +37,8 @@ MOST_S = 7.0
 """The looks side by side, then who has a port that is taken."""
 _UNITS_S = 1.5
 _PROBE_S = 0.3
+_NOBODYS = 1
+"""tcpmux, of which nobody has heard for decades."""
 _CARRIERS = ipaddress.ip_network("100.64.0.0/10")
 _NEXT_S = 0.1
 _SOURCE = re.compile(r"([0-9a-f.:]+) \. (\d+)")
@@ -72,7 +74,7 @@ class Examiner:
                 _or_none(agent.observer.listening(reserved)),
                 _or_none(asyncio.wait_for(asyncio.to_thread(store.verification([])), CHAIN_S)),
                 asyncio.to_thread(_reread, Path(host.CONFIG), config),
-                asyncio.to_thread(_swallowed, config.ports.media),
+                self._probe(config.ports.media),
             ),
         )
         return [
@@ -83,16 +85,22 @@ class Examiner:
             *self._site(facts),
             *self._cameras(looks),
             *await self._world(facts, listeners),
-            host.gate(*silent),
+            host.gate(*silent) if silent is not None else host.gate_in_use(),
             site.load(facts),
             self._room(),
             host.receipts(None if report is None else report.answer()),
         ]
 
     async def _facts(self) -> Facts:
-        # Taken at once: two seconds later they are no facts any more.
-        await self._agent.observer.renew()
-        return self._agent.observer.facts(self._subject(), disabled=bool(self._agent.machine.disabled))
+        # The broker first: one that hangs would make the rest too old to be facts.
+        observer = self._agent.observer
+        await observer.ask_broker()
+        await asyncio.gather(observer.refresh(), observer.look())
+        return observer.facts(self._subject(), disabled=bool(self._agent.machine.disabled))
+
+    async def _probe(self, port: int) -> tuple[bool | None, bool | None] | None:
+        # Not beside a window: for microseconds the probe's socket is bound and not connected yet.
+        return None if self._agent.live is not None else await asyncio.to_thread(_swallowed, port)
 
     def _subject(self) -> Subject:
         live, cameras = self._agent.live, tuple(self._agent.config.cameras)
@@ -221,12 +229,12 @@ def _reread(path: Path, running: Config) -> tuple[str | None, bool]:
 
 
 def _swallowed(port: int) -> tuple[bool | None, bool | None]:
-    """Whether a datagram to our port at loopback stays unanswered, and one to a free port is refused."""
+    """Whether a datagram to our port at loopback stays unanswered, and one to a port of nobody's is refused.
+
+    No socket is bound for it: the agent's own would be a listener that must not be (seen: `exposure`).
+    """
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-            free.bind(("127.0.0.1", 0))
-            other = int(free.getsockname()[1])
-        return _unanswered(port), not _unanswered(other)
+        return _unanswered(port), not _unanswered(_NOBODYS)
     except OSError:
         return None, None
 

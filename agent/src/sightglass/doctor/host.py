@@ -125,6 +125,11 @@ def gate(silent: bool | None, control: bool | None) -> Finding:
     return ok("kernel gate", "it swallows what is sent to a window's port")
 
 
+def gate_in_use() -> Finding:
+    """During a window the shutter watches the table, and ends with it."""
+    return ok("kernel gate", "a window is open, and its shutter watches the kernel gate")
+
+
 def gate_rules(loaded: str | None, wanted: str | None) -> Finding:
     """The kernel's table against its file, each as `nft -j` lists it; None: nft could not."""
     load = f"`sudo systemctl reload sightglass-nftables.service` (an open window ends); if {RULES} is strange, {_ROLES}"
