@@ -247,8 +247,8 @@ def test_the_probe_binds_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
             raise AssertionError(f"bound to {address}")
 
     monkeypatch.setattr(socket, "socket", Unbound)
-    with pytest.raises(AssertionError, match="bound to"):
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).bind(("127.0.0.1", 0))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control, pytest.raises(AssertionError, match="bound to"):
+        control.bind(("127.0.0.1", 0))
     assert examine._swallowed(2) == (False, True)
 
 
