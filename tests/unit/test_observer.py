@@ -74,6 +74,20 @@ def test_an_answer_counts_from_its_question(tmp_path: Path, monkeypatch: pytest.
     assert found.vpn() is None
 
 
+@pytest.mark.requirement("O2")
+def test_a_broker_that_hangs_does_not_age_what_others_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look around that waits for it as long as may be, and still knows the VPN: the broker is to blame, not that."""
+    found, _ = made(Slow(["n1"], 0.0), tmp_path)
+
+    async def hangs(seconds: float) -> float:
+        await asyncio.sleep(seconds + 0.1)
+        return seconds
+
+    monkeypatch.setattr(found._lanes, "round_trip", hangs)
+    asyncio.run(found.renew())
+    assert found.vpn() is not None
+
+
 @pytest.mark.requirement("A5")
 def test_an_answer_that_takes_too_long_is_none(tmp_path: Path) -> None:
     """Each peer within its own deadline, and all together without end: who may watch was not known for minutes."""

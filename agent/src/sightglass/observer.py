@@ -81,7 +81,9 @@ class Observer:
     async def renew(self) -> None:
         """Find out anew whatever may be known from before."""
         self._pins.forget()
-        await asyncio.gather(self.refresh(), self.look(), self.ask_broker())
+        # First: beside a broker that hangs the other answers grew too old to be facts, and were blamed for it.
+        await self.ask_broker()
+        await asyncio.gather(self.refresh(), self.look())
 
     async def refresh(self) -> None:
         """Ask tailscaled once, after the answer that is still awaited; give up waiting after ASK_S each.

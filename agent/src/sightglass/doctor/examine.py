@@ -92,10 +92,8 @@ class Examiner:
         ]
 
     async def _facts(self) -> Facts:
-        # The broker first: one that hangs would make the rest too old to be facts.
         observer = self._agent.observer
-        await observer.ask_broker()
-        await asyncio.gather(observer.refresh(), observer.look())
+        await observer.renew()
         return observer.facts(self._subject(), disabled=bool(self._agent.machine.disabled))
 
     async def _probe(self, port: int) -> tuple[bool | None, bool | None] | None:
