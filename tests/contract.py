@@ -84,7 +84,8 @@ def complaint(method: str, path: str, status: int, found: Any) -> str | None:
     documented = _of(method, path)["responses"].get(str(status))
     if documented is None:
         return f"{status} is not documented: {found}"
-    schema = {**documented["content"]["application/json"]["schema"], "components": DOCUMENT["components"]}
+    (content,) = documented["content"].values()
+    schema = {**content["schema"], "components": DOCUMENT["components"]}
     fault = next(jsonschema.Draft202012Validator(schema).iter_errors(found), None)
     if fault is not None:
         return f"{fault.json_path}: {fault.message}"

@@ -17,6 +17,7 @@ from typing import Any
 
 from sightglass.api.port import Caller, Chain, FindingView, GuardView, OpenRequest, StatusView, ViewerView, WindowView
 from sightglass.api.server import serve
+from sightglass.metrics import silent
 from sightglass.recorded import opener
 from sightglass.refusal import Refusal
 from sightglass.who import who
@@ -39,6 +40,7 @@ class FakeAgent:
         self.findings: tuple[FindingView, ...] = (FindingView("vpn", "ok", "it runs", ""),)
         self.fault: Exception | None = None
         self.claimed: str | None = None
+        self.figures = silent()
 
     async def open(self, request: OpenRequest, caller: Caller) -> WindowView:
         """Open, or the same window again."""
@@ -111,6 +113,10 @@ class FakeAgent:
         """What the test put there."""
         self.asked.append(("doctor",))
         return self.findings
+
+    async def metrics(self) -> str:
+        """One figure."""
+        return self.figures
 
     async def receipts(self, after: int, limit: int) -> list[dict[str, Any]]:
         """What the test put there."""

@@ -36,6 +36,8 @@ RULES = [
     ("cli_receipts.py", {"fastapi", "pydantic", "httpx", "aiomqtt", "asyncio"} | HEAVY, "so do its verbs"),
     ("cli_export.py", {"fastapi", "pydantic", "httpx", "aiomqtt", "asyncio"} | HEAVY, "also the one that writes files"),
     ("client.py", {"fastapi", "pydantic", "httpx", "aiomqtt", "asyncio"} | HEAVY, "and what they share"),
+    ("cli_metrics.py", {"fastapi", "pydantic", "httpx", "aiomqtt", "asyncio"} | HEAVY, "so does a timer's"),
+    ("metrics.py", IO | HEAVY | {"sightglass.adapters"}, "what Prometheus reads is a function of the figures"),
     ("cli_doctor.py", {"fastapi", "pydantic", "httpx", "aiomqtt", "asyncio"} | HEAVY, "so does the doctor"),
     ("doctor/finding.py", IO | HEAVY | {"pydantic", "sightglass.adapters"}, "a finding is a value"),
     ("doctor/vpn.py", IO | HEAVY | {"sightglass.adapters"}, "the VPN is judged from values alone"),

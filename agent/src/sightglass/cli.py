@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
-from sightglass import cli_doctor, cli_receipts
+from sightglass import cli_doctor, cli_metrics, cli_receipts
 from sightglass.client import Ended, ask, show
 from sightglass.printable import plain
 from sightglass.who import said
@@ -50,9 +50,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sightglass", description="Maintenance windows of this gateway.")
-    common = argparse.ArgumentParser(add_help=False)
+    reached = argparse.ArgumentParser(add_help=False)
+    reached.add_argument("--socket", default=SOCKET, metavar="PATH", help="of the agent")
+    common = argparse.ArgumentParser(add_help=False, parents=[reached])
     common.add_argument("--json", action="store_true", help="the agent's answer as it is")
-    common.add_argument("--socket", default=SOCKET, metavar="PATH", help="of the agent")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
     def add(name: str, method: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
@@ -83,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     asked.add_argument("--camera", action="append", default=[], dest="cameras", metavar="NAME")
     asked.add_argument("--purpose", choices=("alignment", "debug"), default="alignment")
     add("doctor", cli_doctor.doctor, "what each part is like, and what to do (some seconds)")
+    cli_metrics.add(verbs.add_parser("metrics", parents=[reached], help="figures, as Prometheus reads them"))
     cli_receipts.add(verbs.add_parser("receipts", help="the record"), common)
     return parser
 

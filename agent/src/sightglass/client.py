@@ -45,14 +45,33 @@ def ask(
     seconds: float = ANSWER_S,
 ) -> dict[str, Any]:
     """One question, answered within `seconds`. Raises Ended with the rule and its sentence when the agent refuses."""
+    response, text = _exchange(arguments, method, path, body, seconds)
+    return _understood(response, text)
+
+
+def read(arguments: argparse.Namespace, path: str) -> str:
+    """One answer that is text. Raises as `ask`."""
+    response, text = _exchange(arguments, "GET", path, None, ANSWER_S)
+    if response.status != http.client.OK:
+        _understood(response, text)
+        raise ValueError(f"{response.status} {response.reason}")
+    return text.decode()
+
+
+def _exchange(
+    arguments: argparse.Namespace, method: str, path: str, body: dict[str, Any] | None, seconds: float
+) -> tuple[http.client.HTTPResponse, bytes]:
     connection = _Unix(arguments.socket, seconds)
     try:
         sent = None if body is None else json.dumps(body)
         connection.request(method, path, sent, {} if sent is None else {"Content-Type": "application/json"})
         response = connection.getresponse()
-        text = response.read()
+        return response, response.read()
     finally:
         connection.close()
+
+
+def _understood(response: http.client.HTTPResponse, text: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(text)
     except ValueError:

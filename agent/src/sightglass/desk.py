@@ -12,11 +12,12 @@ from importlib.metadata import version
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sightglass import guards
+from sightglass import guards, metrics
 from sightglass.adapters import clock
 from sightglass.agent import Agent
 from sightglass.api.port import Caller, Chain, FindingView, GuardView, OpenRequest, StatusView, ViewerView, WindowView
 from sightglass.doctor.examine import Examiner
+from sightglass.measure import measure
 from sightglass.observer import Subject
 from sightglass.receipts import Head
 from sightglass.recorded import opener, recorded
@@ -207,6 +208,10 @@ class Desk:
         """See `AgentPort.doctor`."""
         found = await self._examiner.findings()
         return tuple(FindingView(f.part, f.verdict, f.evidence, f.do) for f in found)
+
+    async def metrics(self) -> str:
+        """See `AgentPort.metrics`."""
+        return metrics.text(await measure(self._agent, await self.status()))
 
     async def receipts(self, after: int, limit: int) -> list[dict[str, Any]]:
         """See `AgentPort.receipts`."""

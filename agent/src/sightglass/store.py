@@ -7,6 +7,7 @@ import errno
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -43,10 +44,14 @@ class _Owed:
 
 
 class Store:
-    """The state directory of one agent. Raises OSError when it cannot be written: no room, no window."""
+    """The state directory of one agent. Raises OSError when it cannot be written: no room, no window.
+
+    `written` counts the events of this agent by name and by what stands beside it: the cause, or a refusal's rule.
+    """
 
     def __init__(self, directory: Path, boot: str) -> None:
         self._directory, self._boot = directory, boot
+        self.written: Counter[tuple[str, str]] = Counter()
         for made in (directory / "receipts", directory / "receipts" / "personal"):
             durable.make(made)
         self._segments = Segments(directory / "receipts")
@@ -216,6 +221,7 @@ class Store:
             self._personal.settle(document)
         self._head = Head(written["n"], written["hash"])
         self._note(written)
+        self.written[what.event, _beside(what.data)] += 1
         self._remember(what.event)
         return self._head
 
@@ -263,6 +269,11 @@ class Store:
         log.warning("receipts: %s: the chain ends at %s, and %s was written", what, found, known or "nobody knows what")
         data = {"what": what, "known": str(known) if known else None, "found": str(found)}
         return [_Owed(_now(), "rolled-back", None, data)]
+
+
+def _beside(data: Mapping[str, Any]) -> str:
+    # A refused viewer's reason is a sentence; that it was a viewer is what `what` says.
+    return str(data.get("cause") or data.get("code") or data.get("what") or "")
 
 
 def _now() -> str:

@@ -31,7 +31,9 @@ for line in sys.stdin:
     headers = {} if media is None else {"Content-Type": media}
     connection.request(method, target, None if body is None else base64.b64decode(body), headers)
     answer = connection.getresponse()
-    print(json.dumps([answer.status, json.loads(answer.read())]))
+    text = answer.read().decode()
+    read = str if answer.headers.get_content_type() == "text/plain" else json.loads
+    print(json.dumps([answer.status, read(text)]))
     connection.close()
 """
 

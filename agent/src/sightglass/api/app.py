@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from sightglass.api.answers import (
@@ -22,6 +22,7 @@ from sightglass.api.answers import (
 from sightglass.api.bounded import MOST_BODY, Bounded
 from sightglass.api.port import AgentPort, Caller, OpenRequest, StatusView
 from sightglass.api.shapes import CloseBody, OpenBody, SwitchBody
+from sightglass.metrics import MEDIA_TYPE
 from sightglass.receipts import HEAD
 from sightglass.refusal import Refusal
 from sightglass.sentence import sentence
@@ -37,6 +38,15 @@ _REFUSALS = {
     503: "Too many requests wait for the agent.",
     504: "It takes longer than it may: what became of it, the status says.",
     507: "There is no room for a receipt.",
+}
+
+# Named one by one: FastAPI would take them for text like the answer.
+_REFUSALS_OF_TEXT: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": why,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Refused"}}},
+    }
+    for status, why in _REFUSALS.items()
 }
 
 
@@ -172,6 +182,11 @@ def make(port: AgentPort) -> FastAPI:
     @app.get("/v1/doctor", response_model=DoctorAnswer)
     async def doctor(_caller: Operator) -> JSONResponse:
         return answer({"findings": [dataclasses.asdict(finding) for finding in await port.doctor()]})
+
+    @app.get("/v1/metrics", response_class=PlainTextResponse, responses=_REFUSALS_OF_TEXT)
+    async def metrics(_caller: Anyone) -> PlainTextResponse:
+        """For Prometheus; the one answer without the chain's head, of which it has the number."""
+        return PlainTextResponse(await port.metrics(), media_type=MEDIA_TYPE)
 
     @app.get("/v1/receipts", response_model=ReceiptsAnswer)
     async def receipts(

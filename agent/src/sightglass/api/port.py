@@ -147,6 +147,9 @@ class AgentPort(Protocol):
     async def doctor(self) -> tuple[FindingView, ...]:
         """What each part of the gateway is like that the agent sees, and what to do. Takes some seconds."""
 
+    async def metrics(self) -> str:
+        """The figures of this gateway in Prometheus' text format, with nobody's name in them."""
+
     async def receipts(self, after: int, limit: int) -> list[dict[str, Any]]:
         """Events after a number, oldest first."""
 
