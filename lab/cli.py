@@ -5,7 +5,7 @@ import os
 import sys
 import time
 
-from lab import enter, fleet
+from lab import enter, fleet, monitoring
 from lab.cache import say
 from lab.cgroups import Cgroup
 from lab.headscale import DEFAULT_PUSH_DELAY_MS
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _build(_arguments: argparse.Namespace) -> int:
     fleet.build()
+    monitoring.programs()
     return 0
 
 
