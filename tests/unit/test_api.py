@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +28,6 @@ pytestmark = pytest.mark.requirement("O1")
 OPENING, CLOSING, DISABLE, ENABLE = "/v1/windows", "/v1/windows/close", "/v1/disable", "/v1/enable"
 REASON = "reason: must have 5 to 200 characters, it has"
 LINE = "reason: must be one line of printable characters"
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[tuple[FakeAgent, Path]]:
-    """One served API for all tests that only ask."""
-    agent = FakeAgent()
-    with served(agent) as path:
-        yield agent, path
-
-
-@pytest.fixture
-def api(shared: tuple[FakeAgent, Path]) -> tuple[FakeAgent, Path]:
-    """The served API with a new agent behind it."""
-    shared[0].__init__()  # type: ignore[misc] # a new state, the server keeps its port
-    return shared
 
 
 def test_an_opening_reaches_the_agent_as_it_was_asked(api: tuple[FakeAgent, Path]) -> None:

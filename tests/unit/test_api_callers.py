@@ -7,14 +7,13 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sightglass.api import app, server
-from tests.unit.api_parts import OPEN, FakeAgent, served
+from tests.unit.api_parts import OPEN, FakeAgent
 
 pytestmark = [
     pytest.mark.requirement("O1"),
@@ -40,14 +39,6 @@ CHANGES: list[tuple[str, str, Any]] = [
     ("GET", "/v1/doctor", None),
 ]
 LOOKS = ["/v1/status", "/v1/guards", "/v1/receipts/verify"]
-
-
-@pytest.fixture(scope="module")
-def api() -> Iterator[tuple[FakeAgent, Path]]:
-    """One served API; its socket lets everybody in, so that the routes' own rule is what is seen."""
-    agent = FakeAgent()
-    with served(agent) as path:
-        yield agent, path
 
 
 def ask_as(

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.contract import FITS, OPERATIONS, UNFIT, Asked, complaint, each
-from tests.unit.api_parts import CHAIN, Connection, FakeAgent, served
+from tests.unit.api_parts import CHAIN, Connection, FakeAgent
 
 pytestmark = [pytest.mark.requirement("U1"), pytest.mark.requirement("F3")]
 
 COUNT = 40
 # What no schema says: space around a reason does not count, and it is printable; to a schema 1.0 is an integer.
 BEYOND = ("characters, it has", "printable", "must be a valid integer")
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[tuple[FakeAgent, Path]]:
-    """One served API; each test puts a new state behind it."""
-    agent = FakeAgent()
-    with served(agent) as path:
-        yield agent, path
 
 
 def asked_of(path: Path, asked: Asked) -> tuple[int, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +13,11 @@ from sightglass.api.port import Chain
 from sightglass.causes import CAUSES, DEPARTURES, SUSPENSIONS
 from sightglass.refusal import Refusal
 from sightglass.store import Store
-from tests.unit.api_parts import CHAIN, FakeAgent, served
+from tests.unit.api_parts import CHAIN
 from tests.unit.terminal import Terminal
 
 REASON = ["--reason", "align the camera"]
 OPEN = ["open", "--camera", "cam1", *REASON]
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[tuple[FakeAgent, Path]]:
-    """One served API."""
-    agent = FakeAgent()
-    with served(agent) as path:
-        yield agent, path
-
-
-@pytest.fixture
-def terminal(shared: tuple[FakeAgent, Path], capsys: pytest.CaptureFixture[str]) -> Terminal:
-    """A terminal beside a new agent."""
-    shared[0].__init__()  # type: ignore[misc] # a new state, the server keeps its port
-    return Terminal(*shared, capsys)
 
 
 @pytest.mark.requirement("O1")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sightglass.client import PAGE
-from tests.unit.api_parts import FakeAgent, served
 from tests.unit.export_parts import ONE, TWO, Record, record
 from tests.unit.terminal import Terminal
 
@@ -18,20 +16,11 @@ pytestmark = pytest.mark.requirement("U5")
 EXPORT = ["receipts", "export"]
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[tuple[FakeAgent, Path]]:
-    """One served API."""
-    agent = FakeAgent()
-    with served(agent) as path:
-        yield agent, path
-
-
 @pytest.fixture
-def terminal(shared: tuple[FakeAgent, Path], capsys: pytest.CaptureFixture[str]) -> Terminal:
+def terminal(terminal: Terminal) -> Terminal:
     """A terminal beside an agent with the record of export_parts."""
-    shared[0].__init__()  # type: ignore[misc] # a new state, the server keeps its port
-    shared[0].events = record().events
-    return Terminal(*shared, capsys)
+    terminal.agent.events = record().events
+    return terminal
 
 
 def test_an_export_is_verified_far_from_its_agent(terminal: Terminal, tmp_path: Path) -> None:

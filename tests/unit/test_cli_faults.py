@@ -11,31 +11,17 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sightglass import cli
-from tests.unit.api_parts import ANSWER_S, FakeAgent, served
+from tests.unit.api_parts import ANSWER_S, FakeAgent
 
 REASON = ["--reason", "align the camera"]
 OPEN = ["open", "--camera", "cam1", *REASON]
 START_CPU_S = 0.15
-
-
-@pytest.fixture
-def agent() -> FakeAgent:
-    """Who answers."""
-    return FakeAgent()
-
-
-@pytest.fixture
-def path(agent: FakeAgent) -> Iterator[Path]:
-    """Where it answers."""
-    with served(agent) as path:
-        yield path
 
 
 @pytest.mark.requirement("O1")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lab import cli as lab_cli
 from sightglass import cli
-from tests.unit.api_parts import FakeAgent, served
+from tests.unit.api_parts import FakeAgent
 
 pytestmark = pytest.mark.requirement("U1")
 
@@ -64,14 +63,6 @@ BAD: list[tuple[tuple[str, ...], int, str]] = [
     (("receipts", "verify", "--known", "7"), 2, "argument --known: must be N:HASH"),
     (("receipts", "verify", "--dir", "/nowhere/at/all"), 2, "--dir: /nowhere/at/all"),
 ]
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[tuple[FakeAgent, Path]]:
-    """One served API."""
-    agent = FakeAgent()
-    with served(agent) as path:
-        yield agent, path
 
 
 @pytest.mark.parametrize(("words", "code", "said"), BAD, ids=[" ".join(words)[:60] for words, _, _ in BAD])

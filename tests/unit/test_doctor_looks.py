@@ -21,7 +21,7 @@ from sightglass.api.port import FindingView
 from sightglass.doctor import examine, host
 from sightglass.feed import look
 from sightglass.refusal import Refusal
-from tests.unit.api_parts import FakeAgent, served
+from tests.unit.api_parts import FakeAgent
 
 pytestmark = pytest.mark.requirement("U1")
 FILE = Path(__file__).parents[2] / "ansible" / "playbooks" / "filter_plugins" / "sightglass_doctor.py"
@@ -33,19 +33,6 @@ SYSTEMD = "\n\n".join(f"Id={name}\n{ACTIVE}" for name in (host.AGENT, *host.UNIT
 FAILED = SYSTEMD.replace(
     "ActiveState=active\nSubState=running", "ActiveState=failed\nSubState=failed\nResult=exit-code\nExecMainStatus=2", 1
 )
-
-
-@pytest.fixture
-def agent() -> FakeAgent:
-    """Who answers."""
-    return FakeAgent()
-
-
-@pytest.fixture
-def path(agent: FakeAgent) -> Iterator[Path]:
-    """Where it answers."""
-    with served(agent) as path:
-        yield path
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from sightglass.causes import CAUSES
 from sightglass.metrics import Figures, OpenWindow, silent, text
 from sightglass.store import Store
 from sightglass.window import State
-from tests.unit.api_parts import FakeAgent, served
 from tests.unit.terminal import Terminal
 
 pytestmark = pytest.mark.requirement("U2")
@@ -34,21 +32,6 @@ FIGURES = Figures(
     broker=True,
     heartbeats={"lane1": 0.5, "lane2": math.inf},
 )
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[tuple[FakeAgent, Path]]:
-    """One served API for all tests that only ask."""
-    agent = FakeAgent()
-    with served(agent) as path:
-        yield agent, path
-
-
-@pytest.fixture
-def terminal(shared: tuple[FakeAgent, Path], capsys: pytest.CaptureFixture[str]) -> Terminal:
-    """The command beside it."""
-    shared[0].__init__()  # type: ignore[misc] # a new state, the server keeps its port
-    return Terminal(*shared, capsys)
 
 
 def values(said: str) -> dict[tuple[str, str], float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,7 +21,7 @@ from sightglass.refusal import Refusal
 from sightglass.store import Store
 from sightglass.who import OPERATORS, said, who
 from sightglass.window import Limits, Machine, Purpose, State, Window
-from tests.unit.api_parts import OPEN, FakeAgent, ask, served
+from tests.unit.api_parts import OPEN, FakeAgent, ask
 from tests.unit.test_api_callers import NOBODY, ask_as
 from tests.unit.test_module_window import FakeAgent as Answers
 
@@ -31,14 +30,6 @@ pytestmark = pytest.mark.requirement("U5")
 ANN = Caller(1001, "ann", (OPERATORS,))
 ADMIN = Caller(1000, "admin", (OPERATORS,))
 HELD = "a window is open already: w-0123456789ab, opened by the shared account admin (claimed name: Ann), until "
-
-
-@pytest.fixture(scope="module")
-def api() -> Iterator[tuple[FakeAgent, Path]]:
-    """One served API."""
-    agent = FakeAgent()
-    with served(agent) as path:
-        yield agent, path
 
 
 @pytest.mark.parametrize(
