@@ -110,6 +110,14 @@ class Agent:
         """Where the facts come from."""
         return self.parts.observer
 
+    def marks(self) -> list[dict[str, Any]]:
+        """What keeps windows from opening, by `cause` (disabled: by the site, fleet-off, switch), and, where they are
+        known, `at`, `user` and `reason`."""
+        marks = [{"cause": cause, **mark} for cause, mark in sorted(self.store.disabled().items(), reverse=True)]
+        if self.observer.switched_off():
+            marks.append({"cause": "switch", "reason": f"the switch {guards.SWITCH} is set"})
+        return marks
+
     async def submit(self, event: Event, personal: dict[str, Any] | None = None) -> Machine:
         """Let the loop take an event; the machine after it. Raises Refusal when it has no place.
 

@@ -185,10 +185,7 @@ class Desk:
             state=State.DISABLED.value if switched and window is None else agent.machine.state.value,
             window=None if window is None else self._view(window),
             last=self._view(last) if last is not None and window is None else recorded,
-            disabled=[
-                *({"cause": cause, **mark} for cause, mark in sorted(agent.store.disabled().items(), reverse=True)),
-                *([{"cause": "switch", "reason": f"the switch {guards.SWITCH} is set"}] if switched else []),
-            ],
+            disabled=agent.marks(),
             version=version("sightglass"),
         )
 

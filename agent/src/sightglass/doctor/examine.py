@@ -79,7 +79,7 @@ class Examiner:
         )
         return [
             host.running_configuration(*read),
-            host.enabled(self._marks(), guards.SWITCH),
+            host.enabled(agent.marks(), guards.SWITCH),
             *self._vpn(facts, standing),
             host.time(facts),
             *self._site(facts),
@@ -105,11 +105,6 @@ class Examiner:
         if live is None:
             return Subject(cameras, Purpose.ALIGNMENT, frozenset(), None)
         return Subject(cameras, Purpose.ALIGNMENT, live.subject.allowed, live.subject.config_hash)
-
-    def _marks(self) -> list[dict[str, Any]]:
-        marks = [{"cause": cause, **mark} for cause, mark in sorted(self._agent.store.disabled().items(), reverse=True)]
-        switched = self._agent.observer.switched_off()
-        return [*marks, *([{"cause": "switch", "reason": f"{guards.SWITCH} is there"}] if switched else [])]
 
     def _vpn(self, facts: Facts, standing: Standing | None) -> list[Finding]:
         config, seen = self._agent.config, facts.vpn

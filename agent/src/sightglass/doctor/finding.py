@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from sightglass import verdict
 from sightglass.printable import plain
 
 Verdict: TypeAlias = Literal["ok", "warn", "fail", "unknown"]
@@ -47,6 +48,15 @@ def fail(part: str, evidence: str, do: str) -> Finding:
 def unknown(part: str, evidence: str, do: str) -> Finding:
     """It could not be looked at: that is no ok."""
     return Finding(part, "unknown", discreet(evidence), do)
+
+
+def of_guard(part: str, said: verdict.Verdict, failed: str, doubtful: str) -> Finding:
+    """What a guard says, and what to do where it fails and where nobody knows."""
+    if said.outcome is verdict.Outcome.PASS:
+        return ok(part, said.why)
+    if said.outcome is verdict.Outcome.FAIL:
+        return fail(part, said.why, failed)
+    return unknown(part, said.why, doubtful)
 
 
 def discreet(text: str) -> str:

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sightglass import guards
-from sightglass.doctor.finding import Finding, fail, ok, unknown, warn
+from sightglass.doctor.finding import Finding, fail, of_guard, ok, unknown, warn
 from sightglass.facts import Facts
-from sightglass.verdict import Outcome
 
 CONFIG = "/etc/sightglass/agent.json"
 RULES = "/etc/sightglass/nftables.nft"
@@ -176,11 +175,8 @@ def _still(value: Any) -> Any:
 
 def time(facts: Facts) -> Finding:
     """The guard."""
-    said = guards.time(facts)
-    if said.outcome is Outcome.PASS:
-        return ok("clock", said.why)
     do = "set the clock: `timedatectl`, or start a time service (systemd-timesyncd, chrony)"
-    return (fail if said.outcome is Outcome.FAIL else unknown)("clock", said.why, do)
+    return of_guard("clock", guards.time(facts), do, do)
 
 
 def synchronised(yes: bool | None) -> Finding:
@@ -232,9 +228,6 @@ def receipts(report: Mapping[str, Any] | None) -> Finding:
 
 def exposure(facts: Facts) -> Finding:
     """The guard, for what neither ports nor files explain."""
-    said = guards.exposure(facts)
-    if said.outcome is Outcome.PASS:
-        return ok("exposure", said.why)
-    if said.outcome is Outcome.FAIL:
-        return fail("exposure", said.why, "see ports and files; a process that must not listen: find and stop it")
-    return unknown("exposure", said.why, "ask again; if it stays, `ss -Hltun` shows whether the kernel tells at all")
+    failed = "see ports and files; a process that must not listen: find and stop it"
+    doubtful = "ask again; if it stays, `ss -Hltun` shows whether the kernel tells at all"
+    return of_guard("exposure", guards.exposure(facts), failed, doubtful)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sightglass import guards
-from sightglass.doctor.finding import Finding, fail, ok, unknown, warn
+from sightglass.doctor.finding import Finding, fail, of_guard, ok, unknown, warn
 from sightglass.facts import Facts, Lane, Listener
 from sightglass.payload import Unreadable
 from sightglass.verdict import Outcome
@@ -151,9 +151,6 @@ def _loopback(listener: Listener) -> bool:
 
 def load(facts: Facts) -> Finding:
     """The guard."""
-    said = guards.load(facts)
-    if said.outcome is Outcome.PASS:
-        return ok("load", said.why)
-    if said.outcome is Outcome.FAIL:
-        return fail("load", said.why, "find what slows the site's own work: `systemd-cgtop`, `top`")
-    return unknown("load", said.why, "compare load.unit and the lanes' fps_path with what this gateway has")
+    failed = "find what slows the site's own work: `systemd-cgtop`, `top`"
+    doubtful = "compare load.unit and the lanes' fps_path with what this gateway has"
+    return of_guard("load", guards.load(facts), failed, doubtful)
