@@ -20,7 +20,7 @@ from sightglass.adapters.mqtt import LaneListener
 from sightglass.adapters.pins import Pins
 from sightglass.adapters.tailnet import Tailnet
 from sightglass.agent import ANEW_S, CLOSING_TICK_S, IDLE_S, STUCK_S, TICK_S, Agent
-from sightglass.config import Config
+from sightglass.config import Config, Mqtt
 from sightglass.live import Live, Parts
 from sightglass.observer import Observer
 from sightglass.refusal import Refusal
@@ -38,7 +38,7 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
     """An agent that has started, on real files and this machine's socket tables; it never opens a window."""
     config = Config.model_validate(GOOD)
     tailnet = Tailnet(str(tmp_path / "no-socket"), "lo", "example/cap")
-    lanes = LaneListener("127.0.0.1", 1, {}, lambda: 0.0, lambda: None, lambda _lane, _fps: None)
+    lanes = LaneListener(Mqtt(port=1), {}, lambda: 0.0, lambda: None, lambda _lane, _fps: None)
     load, users = LoadWatch(config, lambda: 0.0), frozenset({99_999})
     observer = Observer(config, tailnet, lanes, load, Pins(tmp_path), users, tmp_path / "mediamtx.yml", lambda: None)
     wake, no_shutter = (lambda: None), str(tmp_path / "no-shutter")

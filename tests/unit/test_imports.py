@@ -37,6 +37,7 @@ RULES = [
     ("cli_export.py", {"fastapi", "pydantic", "httpx", "aiomqtt", "asyncio"} | HEAVY, "also the one that writes files"),
     ("client.py", {"fastapi", "pydantic", "httpx", "aiomqtt", "asyncio"} | HEAVY, "and what they share"),
     ("cli_metrics.py", {"fastapi", "pydantic", "httpx", "aiomqtt", "asyncio"} | HEAVY, "so does a timer's"),
+    ("announcement.py", IO | HEAVY | {"sightglass.adapters"}, "what is said on the broker is a function of the state"),
     ("metrics.py", IO | HEAVY | {"sightglass.adapters"}, "what Prometheus reads is a function of the figures"),
     ("cli_doctor.py", {"fastapi", "pydantic", "httpx", "aiomqtt", "asyncio"} | HEAVY, "so does the doctor"),
     ("doctor/finding.py", IO | HEAVY | {"pydantic", "sightglass.adapters"}, "a finding is a value"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sightglass.adapters.mqtt import MOST_MESSAGES, Flood, LaneListener
-from sightglass.config import Config
+from sightglass.config import Config, Mqtt
 from tests.unit.test_config import GOOD
 
 
@@ -20,7 +20,7 @@ class Heard:
         self.woken, self.now = 0, 100.0
         self.rates: list[tuple[str, float | None]] = []
         self.lane = config.lanes["lane1"]
-        self.listener = LaneListener("127.0.0.1", 1, config.lanes, lambda: self.now, self._wake, self._rate)
+        self.listener = LaneListener(Mqtt(port=1), config.lanes, lambda: self.now, self._wake, self._rate)
 
     def _wake(self) -> None:
         self.woken += 1

@@ -18,7 +18,7 @@ from sightglass.adapters.load import LoadWatch
 from sightglass.adapters.mqtt import LaneListener
 from sightglass.adapters.pins import Pins
 from sightglass.adapters.tailnet import MOST_PEERS, Tailnet
-from sightglass.config import Config
+from sightglass.config import Config, Mqtt
 from sightglass.facts import Listener
 from sightglass.observer import FRESH_S, Observer
 from tests.unit.test_config import GOOD
@@ -56,7 +56,7 @@ def made(api: Slow, tmp_path: Path, now: Callable[[], float] = clock.boottime) -
     config = Config.model_validate(GOOD)
     tailnet = Tailnet("/nowhere", "lo", "example/cap")
     tailnet._http = httpx.AsyncClient(transport=api, base_url="http://local-tailscaled.sock/localapi/v0/")
-    lanes = LaneListener("127.0.0.1", 1, {}, now, lambda: None, lambda _lane, _fps: None)
+    lanes = LaneListener(Mqtt(port=1), {}, now, lambda: None, lambda _lane, _fps: None)
     users = frozenset({99_999})
     place = tmp_path / "mediamtx.yml"
     found = Observer(config, tailnet, lanes, LoadWatch(config, now), Pins(tmp_path), users, place, lambda: None)

@@ -17,7 +17,7 @@ from sightglass.adapters.load import LoadWatch
 from sightglass.adapters.mqtt import LaneListener
 from sightglass.adapters.pins import Pins
 from sightglass.adapters.tailnet import Tailnet
-from sightglass.config import Config
+from sightglass.config import Config, Mqtt
 from sightglass.observer import Observer, Subject
 from sightglass.payload import MOST_BYTES, MOST_CHARACTERS, MOST_DEEP, Unreadable, state
 from sightglass.verdict import Outcome, Verdict
@@ -119,7 +119,7 @@ def verdict(tmp_path: Path, path: str | None, *sent: bytes) -> Verdict:
     lane = {**GOOD["lanes"]["lane1"], "state_path": path}
     config = Config.model_validate({**GOOD, "lanes": {"lane1": lane}})
     watch = LoadWatch(config, clock.boottime)
-    listener = LaneListener("127.0.0.1", 1, config.lanes, clock.boottime, lambda: None, watch.rate)
+    listener = LaneListener(Mqtt(port=1), config.lanes, clock.boottime, lambda: None, watch.rate)
     listener.lanes.connected = True
     listener.take(lane["heartbeat_topic"], b"1", retained=False)
     for payload in sent:

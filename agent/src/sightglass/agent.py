@@ -12,9 +12,10 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
-from sightglass import guards
+from sightglass import announcement, guards
 from sightglass.adapters import clock, units
 from sightglass.adapters.shutter import ShutterError
 from sightglass.config import Config
@@ -85,6 +86,7 @@ class Agent:
     live: Live | None = None
     last: Window | None = None
     beat: Callable[[], None] = lambda: None
+    turned: Callable[[], None] = lambda: None
     _judged: float = 0.0
     _closing: float | None = None
     _stuck: bool = False
@@ -117,6 +119,12 @@ class Agent:
         if self.observer.switched_off():
             marks.append({"cause": "switch", "reason": f"the switch {guards.SWITCH} is set"})
         return marks
+
+    def said(self) -> dict[str, Any]:
+        """How things are, for the site's broker (announcement.said)."""
+        window = self.machine.window
+        deadline = None if window is None else clock.wall() + timedelta(seconds=window.deadline - clock.boottime())
+        return announcement.said(self.machine.state, window, self.last, self.marks(), deadline)
 
     async def submit(self, event: Event, personal: dict[str, Any] | None = None) -> Machine:
         """Let the loop take an event; the machine after it. Raises Refusal when it has no place.
@@ -168,6 +176,7 @@ class Agent:
             if event is None or not await self._try(event):
                 break
         await self._renew(verdicts)
+        self.turned()
         async with self._turned:
             self._turned.notify_all()
 

@@ -17,6 +17,8 @@ Port = Annotated[int, Field(ge=1024, le=65535)]
 Account = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Topic = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^+#\x00-\x1f]+$")]
+Prefix = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")]
+Absolute = Annotated[str, Field(pattern=r"^/[!-~]+$", max_length=200)]
 Dotted = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}(\.[A-Za-z0-9_-]{1,32}){0,5}$")]
 States = Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]], Field(min_length=1, max_length=16)]
 
@@ -67,10 +69,27 @@ class Load(_Model):
 
 
 class Mqtt(_Model):
-    """The site's broker."""
+    """The site's broker, and what is said there.
+
+    `ca_file`: TLS, with a broker whose certificate this CA has signed for `host`. `state_prefix`: the gateway's state
+    is retained below it, nothing is said without it; `discovery_prefix`: Home Assistant's, usually `homeassistant`.
+    """
 
     host: Annotated[str, Field(min_length=1, max_length=253)] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    username: Annotated[str, Field(pattern=r"^[!-~]{1,128}$")] | None = None
+    password_file: Absolute | None = None
+    ca_file: Absolute | None = None
+    state_prefix: Prefix | None = None
+    discovery_prefix: Prefix | None = None
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Mqtt:
+        if self.password_file is not None and self.username is None:
+            raise ValueError(f"password_file ({self.password_file}) needs a username")
+        if self.discovery_prefix is not None and self.state_prefix is None:
+            raise ValueError(f"discovery_prefix ({self.discovery_prefix}) needs a state_prefix: it tells where that is")
+        return self
 
 
 class Tailscale(_Model):

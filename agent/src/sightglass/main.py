@@ -11,10 +11,13 @@ import os
 import pwd
 import signal
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sightglass import announcement
 from sightglass.adapters import clock
+from sightglass.adapters.announcer import Announcer
 from sightglass.adapters.console import ConsoleChannel
 from sightglass.adapters.feed import FeedChannel
 from sightglass.adapters.listen import listen_fds
@@ -86,8 +89,7 @@ async def run(config: Config) -> None:
     awake = asyncio.Event()
     load_watch = LoadWatch(config, clock.boottime)
     lanes = LaneListener(
-        config.mqtt.host,
-        config.mqtt.port,
+        config.mqtt,
         config.lanes,
         clock.boottime,
         awake.set,
@@ -111,6 +113,10 @@ async def run(config: Config) -> None:
         asyncio.create_task(console.serve(fds["console"], api_stop), name="console"),
         asyncio.create_task(serve(desk, fds["api"], api_stop), name="api"),
     ]
+    if config.mqtt.state_prefix is not None:
+        announcer = _announcer(agent, config.mqtt.state_prefix)
+        agent.turned = announcer.look
+        tasks.append(asyncio.create_task(announcer.run(), name="announcer"))
     loop = asyncio.create_task(agent.run(stop), name="loop")
     notify("READY=1")
     log.info("agent: ready, %s", agent.machine.state.value)
@@ -128,6 +134,13 @@ async def run(config: Config) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(loop, *tasks, return_exceptions=True), 2)
         await tailnet.close()
+
+
+def _announcer(agent: Agent, prefix: str) -> Announcer:
+    config, ours = agent.config, version("sightglass")
+    where = announcement.topics(prefix, config.site, config.mqtt.discovery_prefix)
+    document = announcement.discovery(where, config.site, ours)
+    return Announcer(config.mqtt, where, agent.said, document, clock.boottime, clock.wall)
 
 
 def _fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -8,29 +8,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import aiomqtt
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
 from sightglass import payload
-from sightglass.config import Lane
+from sightglass.adapters import broker
+from sightglass.config import Lane, Mqtt
 from sightglass.payload import Unreadable
 
 log = logging.getLogger(__name__)
 
 MOST_MESSAGES = 200
 """A second, of all lanes. Who sends more is no lane; the connection is given up for a while, and nothing is known."""
-MOST_PACKET = 65_536
-"""Bytes that the broker may send at once, by MQTT 5's own rule: a payload may have 256 MB, and the agent has not."""
 _NOTHING = "sightglass/nothing"
 """A topic to unsubscribe from: the broker's answer to that has no effect but its own time."""
 STEADY_S = 15.0
 """A connection that lasted so long was one: the next loss is a new one, and is logged."""
-_BACK_OFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +68,14 @@ class LaneListener:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        mqtt: Mqtt,
         lanes: Mapping[str, Lane],
         now: Callable[[], float],
         changed: Callable[[], None],
         rate: Callable[[str, float | None], None],
     ) -> None:
         self.lanes = Lanes()
-        self._host, self._port, self._config = host, port, lanes
+        self._mqtt, self._config = mqtt, lanes
         self._now, self._changed, self._rate = now, changed, rate
         self._client: aiomqtt.Client | None = None
         self._asked: tuple[float, asyncio.Task[None]] | None = None
@@ -90,34 +84,24 @@ class LaneListener:
     async def run(self) -> None:
         """Listen until cancelled; a lost broker is asked again with back-off and jitter."""
         topics = {topic for lane in self._config.values() for topic in (lane.state_topic, lane.heartbeat_topic)}
-        connect = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        connect.MaximumPacketSize = MOST_PACKET
         failures = 0
         while True:
             began = self._now()
             try:
-                async with aiomqtt.Client(
-                    self._host,
-                    self._port,
-                    timeout=5,
-                    keepalive=10,
-                    protocol=aiomqtt.ProtocolVersion.V5,
-                    properties=connect,
-                    max_queued_incoming_messages=2 * MOST_MESSAGES,
-                ) as client:
+                async with broker.client(self._mqtt, max_queued_incoming_messages=2 * MOST_MESSAGES) as client:
                     for topic in sorted(topics):
                         await client.subscribe(topic, qos=0)
                     self.lanes.connected, self._client = True, client
                     if failures <= 1:
-                        log.info("lane: connected to the broker at %s:%d", self._host, self._port)
+                        log.info("lane: connected to the broker at %s:%d", self._mqtt.host, self._mqtt.port)
                     async for message in client.messages:
                         self._count()
                         self.take(str(message.topic), message.payload, retained=bool(message.retain))
-            except (aiomqtt.MqttError, Flood) as error:
+            except (aiomqtt.MqttError, broker.Unfit, Flood) as error:
                 if self._now() >= began + STEADY_S:
                     failures = 0
                 if failures == 0:
-                    log.warning("lane: the broker at %s:%d is lost: %s", self._host, self._port, error)
+                    log.warning("lane: the broker at %s:%d is lost: %s", self._mqtt.host, self._mqtt.port, error)
                 self.lanes.trouble = str(error)
             finally:
                 if self._asked is not None:
@@ -125,9 +109,9 @@ class LaneListener:
                 self._client = self._asked = None
                 self.lanes.forget()
                 self._changed()
-            pause = _BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)]
+            delay = broker.pause(failures)
             failures += 1
-            await asyncio.sleep(pause * random.uniform(0.8, 1.2))
+            await asyncio.sleep(delay)
 
     async def round_trip(self, seconds: float) -> float | None:
         """How long the broker takes to answer (seconds); how long it has taken by now when it has not answered within

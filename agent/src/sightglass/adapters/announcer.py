@@ -1,0 +1,104 @@
+"""Says on the site's broker how the gateway is. Retained, and with a last will; it subscribes to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import aiomqtt
+
+from sightglass.adapters import broker
+from sightglass.announcement import OFFLINE, ONLINE, Topics, payload
+from sightglass.config import Mqtt
+
+log = logging.getLogger(__name__)
+
+STEADY_S = 15.0
+"""A connection that lasted so long was one: the next loss is a new one, and is logged."""
+FAREWELL_S = 1.0
+"""How long the end of an agent waits for its last word to be taken."""
+
+
+class Announcer:
+    """Keeps the broker told, across its restarts. Only how things are now counts: nothing queues up while it is away.
+
+    `look` says how things are (announcement.said), `discovery` is what is told to Home Assistant, if it is.
+    """
+
+    def __init__(
+        self,
+        mqtt: Mqtt,
+        where: Topics,
+        look: Callable[[], dict[str, Any]],
+        discovery: bytes,
+        now: Callable[[], float],
+        wall: Callable[[], datetime],
+    ) -> None:
+        self._mqtt, self._where, self._look, self._discovery = mqtt, where, look, discovery
+        self._now, self._wall = now, wall
+        self._things = look()
+        self._since = wall()
+        self._changed = asyncio.Event()
+
+    def look(self) -> None:
+        """Look how things are; what has changed is said."""
+        things = self._look()
+        # The deadline goes with the window; reckoned anew by the wall clock it differs by a second now and then.
+        if {**things, "until": None} != {**self._things, "until": None}:
+            self._things, self._since = things, self._wall()
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Say it until cancelled; a lost broker is asked again with back-off and jitter."""
+        failures = 0
+        while True:
+            began = self._now()
+            try:
+                await self._connected()
+            except (aiomqtt.MqttError, broker.Unfit) as error:
+                if self._now() >= began + STEADY_S:
+                    failures = 0
+                if failures == 0:
+                    log.warning("announcement: not said at %s:%d: %s", self._mqtt.host, self._mqtt.port, error)
+            delay = broker.pause(failures)
+            failures += 1
+            await asyncio.sleep(delay)
+
+    async def _connected(self) -> None:
+        will = aiomqtt.Will(self._where.availability, OFFLINE, qos=1, retain=True)
+        async with broker.client(self._mqtt, will=will) as client:
+            # Nothing is subscribed to: this ends when the connection does.
+            lost = asyncio.create_task(_lost(client))
+            try:
+                await self._say(client, self._where.availability, ONLINE.encode())
+                if self._where.discovery is not None:
+                    await self._say(client, self._where.discovery, self._discovery)
+                while not lost.done():
+                    self._changed.clear()
+                    await self._say(client, self._where.state, payload(self._things, self._since))
+                    changed = asyncio.create_task(self._changed.wait())
+                    await asyncio.wait({lost, changed}, return_when=asyncio.FIRST_COMPLETED)
+                    changed.cancel()
+                lost.result()
+            except asyncio.CancelledError:
+                # A last will is for an agent that cannot speak any more.
+                with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
+                    async with asyncio.timeout(FAREWELL_S):
+                        self.look()
+                        await self._say(client, self._where.state, payload(self._things, self._since))
+                        await self._say(client, self._where.availability, OFFLINE.encode())
+                raise
+            finally:
+                lost.cancel()
+
+    async def _say(self, client: aiomqtt.Client, topic: str, text: bytes) -> None:
+        await client.publish(topic, text, qos=1, retain=True)
+
+
+async def _lost(client: aiomqtt.Client) -> None:
+    async for _ in client.messages:
+        pass

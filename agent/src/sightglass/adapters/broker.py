@@ -1,0 +1,76 @@
+"""The way to the site's broker: who the agent is there, and whom it believes to be the broker."""
+
+from __future__ import annotations
+
+import random
+import ssl
+from pathlib import Path
+from typing import Any
+
+import aiomqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from sightglass.config import Mqtt
+
+MOST_PACKET = 65_536
+"""Bytes that the broker may send at once, by MQTT 5's own rule: a payload may have 256 MB, and the agent has not."""
+MOST_PASSWORD = 1024
+_BACK_OFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+class Unfit(Exception):  # noqa: N818 - what a person has configured
+    """There is no way to the broker with what is configured; the message names the field."""
+
+
+def client(mqtt: Mqtt, **more: Any) -> aiomqtt.Client:
+    """A client that has yet to connect. Raises Unfit.
+
+    The files are read each time, so that a new password or CA counts from the next connection on.
+    """
+    connect = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    connect.MaximumPacketSize = MOST_PACKET
+    return aiomqtt.Client(
+        mqtt.host,
+        mqtt.port,
+        username=mqtt.username,
+        password=_password(mqtt),
+        tls_context=_tls(mqtt),
+        timeout=5,
+        keepalive=10,
+        protocol=aiomqtt.ProtocolVersion.V5,
+        properties=connect,
+        **more,
+    )
+
+
+def pause(failures: int) -> float:
+    """Seconds to wait after so many failures without a success, with jitter."""
+    return _BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)] * random.uniform(0.8, 1.2)
+
+
+def _password(mqtt: Mqtt) -> str | None:
+    if mqtt.password_file is None:
+        return None
+    try:
+        with Path(mqtt.password_file).open("rb") as file:
+            text = file.read(MOST_PASSWORD + 1).rstrip(b"\r\n").decode()
+    except OSError as error:
+        raise Unfit(f"mqtt.password_file: {mqtt.password_file}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise Unfit(f"mqtt.password_file: {mqtt.password_file} must be UTF-8") from None
+    if not 1 <= len(text) <= MOST_PASSWORD or not text.isprintable():
+        raise Unfit(f"mqtt.password_file: {mqtt.password_file} must have one line of 1 to {MOST_PASSWORD} characters")
+    return text
+
+
+def _tls(mqtt: Mqtt) -> ssl.SSLContext | None:
+    if mqtt.ca_file is None:
+        return None
+    try:
+        # The server's name is checked, and its certificate against this CA alone.
+        return ssl.create_default_context(cafile=mqtt.ca_file)
+    except ssl.SSLError as error:
+        raise Unfit(f"mqtt.ca_file: {mqtt.ca_file} must be a certificate in PEM: {error.reason or error}") from error
+    except OSError as error:
+        raise Unfit(f"mqtt.ca_file: {mqtt.ca_file}: {error.strerror}") from error
