@@ -16,11 +16,12 @@ venv: .venv/.ready ## the Python environment, from locks/dev.txt
 	@touch $@
 
 .PHONY: wheelhouse
-wheelhouse: venv ## the wheels that a gateway gets, from the locks (cached by content)
+wheelhouse: venv ## the wheels that a gateway gets, Debian 12 and 13, from the locks (cached by content)
 	@.venv/bin/python agent/wheelhouse
+	@.venv/bin/python agent/wheelhouse --target cp313-x86_64
 
 .PHONY: parts
-parts: need-root wheelhouse ## the lab's tools, binaries and Debian root (six minutes on a new machine with 2 cores)
+parts: need-root wheelhouse ## the lab's tools, binaries and Debian roots (six minutes on a new machine with 2 cores)
 	@.venv/bin/lab build
 
 .PHONY: demo test lint unit lab-test molecule bench bench-cut bench-fleet need-root

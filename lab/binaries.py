@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lab.cache import builder_lock, entry, key_of, sha256, step
+from lab.cache import builder_lock, entry, key_of, place, sha256, step
 from lab.paths import CHECKOUT, LabError, cache_root
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -34,6 +34,10 @@ class Binary:
     @property
     def key(self) -> str:
         return key_of(self.version, self.lab, self.go)
+
+    def place(self) -> Path:
+        """Its directory in the cache, also before it is built."""
+        return place("bin", self.key)
 
 
 def table(file: Path = CHECKOUT / "binaries.yml", machine: str | None = None) -> dict[str, Binary]:

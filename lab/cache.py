@@ -61,12 +61,17 @@ def builder_lock() -> Iterator[Path]:
         os.close(fd)
 
 
+def place(kind: str, key: str) -> Path:
+    """Where an entry of the cache is, or will be."""
+    return cache_root() / f"{kind}-{key}"
+
+
 def entry(kind: str, key: str, what: str, make: Callable[[Path], None]) -> Path:
     """The cache's directory `kind-key`; when it is missing, `make` fills a temporary one that is then renamed.
 
     So a directory under its final name is complete, whenever its builder was killed.
     """
-    final = cache_root() / f"{kind}-{key}"
+    final = place(kind, key)
     if final.exists():
         return final
     with builder_lock() as root:

@@ -5,11 +5,12 @@ import os
 import sys
 import time
 
-from lab import enter, fleet, monitoring
+from lab import doctor, enter, fleet, monitoring
 from lab.cache import say
 from lab.cgroups import Cgroup
 from lab.headscale import DEFAULT_PUSH_DELAY_MS
 from lab.paths import LabError
+from lab.plan import DEBIANS
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,9 +34,11 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("build", help="install and build what is missing; start nothing").set_defaults(verb=_build)
     up = verbs.add_parser("up", parents=[named], help="build what is missing and start a lab")
     up.add_argument("--gateways", type=int, default=1, metavar="N")
+    up.add_argument("--debian", type=_releases, default=[12], metavar="12,13", help="of the gateways, in turn")
     up.add_argument("--push-delay", type=int, default=DEFAULT_PUSH_DELAY_MS, metavar="MS", help="headscale's")
     up.set_defaults(verb=_up)
     verbs.add_parser("down", parents=[named], help="end a lab; nothing of it stays").set_defaults(verb=_down)
+    verbs.add_parser("doctor", help="what is missing here, and what is left of dead labs").set_defaults(verb=_doctor)
     verbs.add_parser("status", parents=[named], help="its hosts and addresses").set_defaults(verb=_status)
     for verb, method, text in (
         ("reboot", fleet.Lab.reboot, "reboot a gateway"),
@@ -52,14 +55,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _releases(text: str) -> list[int]:
+    found = [int(word) if word.isdecimal() else 0 for word in text.split(",")]
+    if not set(found) <= DEBIANS:
+        known = " or ".join(map(str, sorted(DEBIANS)))
+        raise argparse.ArgumentTypeError(f"must be {known}, or some of them with commas, not {text[:80]!r}")
+    return found
+
+
 def _build(_arguments: argparse.Namespace) -> int:
-    fleet.build()
+    fleet.build(DEBIANS)
     monitoring.programs()
     return 0
 
 
 def _up(arguments: argparse.Namespace) -> int:
-    lab = fleet.Lab.up(arguments.name, arguments.gateways, push_delay_ms=arguments.push_delay)
+    lab = fleet.Lab.up(arguments.name, arguments.gateways, push_delay_ms=arguments.push_delay, debian=arguments.debian)
     _table(lab)
     return 0
 
@@ -75,6 +86,16 @@ def _down(arguments: argparse.Namespace) -> int:
 def _status(arguments: argparse.Namespace) -> int:
     _table(fleet.Lab.attach(arguments.name))
     return 0
+
+
+def _doctor(_arguments: argparse.Namespace) -> int:
+    seen = doctor.look()
+    found = doctor.judge(seen)
+    for finding in found:
+        print(f"{finding.what}\n    do: {finding.do}")
+    running = ", ".join(lab.name for lab in seen.labs if lab.alive) or "none"
+    print(f"{len(found)} found; labs that run: {running}")
+    return 1 if found else 0
 
 
 def _again(arguments: argparse.Namespace) -> int:
@@ -95,13 +116,22 @@ def _exec(arguments: argparse.Namespace) -> int:
 
 def _table(lab: fleet.Lab) -> None:
     cgroup = Cgroup(lab.name)
-    print(f"{'host':<11}{'WAN':<12}{'WAN6':<11}{'LAN':<14}{'LAN6':<11}{'VPN':<13}{'VPN6':<23}state")
+    print(f"{'host':<11}{'Debian':<8}{'WAN':<12}{'WAN6':<11}{'LAN':<14}{'LAN6':<11}{'VPN':<13}{'VPN6':<23}state")
     for host in lab.hosts.values():
         part = f"{host.name}/payload/init.scope" if host.is_gateway else "init"
         state = "up" if cgroup.init_pid(part) else "off"
         columns = zip(
-            (host.name, host.wan4, host.wan6, host.lan4, host.lan6, host.vpn4, host.vpn6),
-            (11, 12, 11, 14, 11, 13, 23),
+            (
+                host.name,
+                lab.data["hosts"][host.name]["debian"],
+                host.wan4,
+                host.wan6,
+                host.lan4,
+                host.lan6,
+                host.vpn4,
+                host.vpn6,
+            ),
+            (11, 8, 12, 11, 14, 11, 13, 23),
             strict=True,
         )
         print("".join(f"{value or '-':<{width}}" for value, width in columns) + state)

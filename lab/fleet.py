@@ -7,35 +7,38 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lab import enter, machine, wait
+from lab import enter, machine, plan, wait
 from lab.cache import say
 from lab.cgroups import Cgroup
 from lab.headscale import DEFAULT_PUSH_DELAY_MS
 from lab.host import Host
 from lab.paths import CHECKOUT, LabError, state_of
-from lab.plan import MAX_GATEWAYS
+from lab.plan import DEBIANS, MAX_GATEWAYS
 from lab.tailnet import addresses, can_reach
 
 _DYING_S = 1.0  # a lab whose `up` was killed a moment ago still holds its lock
 
 
-def build() -> dict[str, Any]:
-    """Installs the tools and builds what the cache lacks: the paths of `base`, `gold` and `binaries` (by name)."""
+def build(debian: Iterable[int] = (12,)) -> dict[str, Any]:
+    """Installs the tools and builds what the cache lacks: `binaries` (paths by name), and `layers`, the directories of
+    a gateway's read-only layers by its Debian, the upper one first."""
     from lab.binaries import all_binaries
     from lab.gold import gold
-    from lab.rootfs import base
+    from lab.rootfs import RELEASES, base
 
     machine.need_root()
     machine.need_tools()
     binaries = all_binaries()
-    root = base()
-    layer = gold(root, binaries)
-    return {"base": str(root), "gold": str(layer), "binaries": {key: str(path) for key, path in binaries.items()}}
+    layers = {}
+    for release in sorted(set(debian)):
+        root = base(release)
+        layers[str(release)] = [str(gold(root, RELEASES[release].python, binaries)), str(root)]
+    return {"layers": layers, "binaries": {key: str(path) for key, path in binaries.items()}}
 
 
 class Lab:
@@ -53,20 +56,31 @@ class Lab:
         }
 
     @classmethod
-    def up(cls, name: str = "lab", gateways: int = 1, *, push_delay_ms: int = DEFAULT_PUSH_DELAY_MS) -> "Lab":
+    def up(
+        cls,
+        name: str = "lab",
+        gateways: int = 1,
+        *,
+        push_delay_ms: int = DEFAULT_PUSH_DELAY_MS,
+        debian: Sequence[int] = (12,),
+    ) -> "Lab":
         """Builds what the cache lacks, then starts the lab `name`; returns when every member is on the VPN.
 
+        The gateways get the releases of `debian` in turn.
         Raises LabError when it already runs, or when something it needs is not there.
         """
         if not 1 <= gateways <= MAX_GATEWAYS:
             raise LabError(f"gateways must be 1 to {MAX_GATEWAYS}, not {gateways}")
         if push_delay_ms < 1:
             raise LabError(f"push delay must be at least 1 ms, not {push_delay_ms}")
+        if not debian or not set(debian) <= DEBIANS:
+            raise LabError(f"debian must be of {', '.join(map(str, sorted(DEBIANS)))}, not {list(debian)}")
         state = state_of(name)
-        parts = build()
+        parts = build(plan.releases(gateways, debian))
         lock = _own(name)
         try:
-            _start(name, {"name": name, "gateways": gateways, "push_delay_ms": push_delay_ms, **parts}, lock)
+            order = {"name": name, "gateways": gateways, "debian": list(debian), "push_delay_ms": push_delay_ms}
+            _start(name, {**order, **parts}, lock)
         except BaseException:
             _end(name)
             raise

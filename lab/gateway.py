@@ -36,7 +36,7 @@ exec systemd-nspawn --quiet --register=no --keep-unit --machine="$3" --network-n
 class Gateway:
     """One gateway and the thread that boots it again after a reboot or a power cut."""
 
-    def __init__(self, plan: HostPlan, state: Path, cgroup: Cgroup, lower: tuple[str, str], key: str) -> None:
+    def __init__(self, plan: HostPlan, state: Path, cgroup: Cgroup, lower: list[str], key: str) -> None:
         self.plan = plan
         self.state = state
         self.cgroup = cgroup

@@ -11,7 +11,6 @@ from lab.paths import CHECKOUT, LabError
 
 _FILES = CHECKOUT / "lab" / "gold"
 _PARKING = CHECKOUT / "lab" / "parking"
-_SITE_PACKAGES = "opt/parking/venv/lib/python3.11/site-packages"
 
 # Runs in the merged root. The user `admin` has no password; the account must not count as locked for sshd.
 _INSIDE = r"""
@@ -26,11 +25,11 @@ if [ -f /etc/systemd/system/parking.service ]; then
     systemctl -q enable parking.service
 fi
 """
-_COMPILE = f"python3 -m compileall -q -j0 /opt/parking /{_SITE_PACKAGES} || true\n"
+_COMPILE = "python3 -m compileall -q -j0 /opt/parking || true\n"
 
 
-def gold(root: Path, binaries: dict[str, Path]) -> Path:
-    """The layer's directory in the cache, made over the Debian root in `root`.
+def gold(root: Path, python: str, binaries: dict[str, Path]) -> Path:
+    """The layer's directory in the cache, made over the Debian root in `root`, whose Python is `python` (3.11).
 
     `binaries` holds the paths of tailscale, tailscaled and uv.
     """
@@ -41,10 +40,10 @@ def gold(root: Path, binaries: dict[str, Path]) -> Path:
         tree_hash(_PARKING),
         [_INSIDE, _COMPILE, sha256(Path(__file__))],
     )
-    return entry("gold", key, "gateway layer", lambda tmp: _make(tmp, root, binaries)) / "root"
+    return entry("gold", key, "gateway layer", lambda tmp: _make(tmp, root, python, binaries)) / "root"
 
 
-def _make(directory: Path, root: Path, binaries: dict[str, Path]) -> None:
+def _make(directory: Path, root: Path, python: str, binaries: dict[str, Path]) -> None:
     layer = directory / "root"
     shutil.copytree(_FILES, layer)
     for name, where in (("tailscale", "usr/bin"), ("tailscaled", "usr/sbin")):
@@ -52,7 +51,7 @@ def _make(directory: Path, root: Path, binaries: dict[str, Path]) -> None:
     _parking(layer)
     _merged(directory, root, _INSIDE)
     if (_PARKING / "requirements.txt").exists():
-        _wheels(binaries["uv"], layer / _SITE_PACKAGES)
+        _wheels(binaries["uv"], python, layer / f"opt/parking/venv/lib/python{python}/site-packages")
         _merged(directory, root, _COMPILE)
     shutil.rmtree(directory / "work")
     (directory / "merged").rmdir()
@@ -72,10 +71,10 @@ def _install(source: Path, target: Path, mode: int) -> None:
     target.chmod(mode)
 
 
-def _wheels(uv: Path, target: Path) -> None:
+def _wheels(uv: Path, python: str, target: Path) -> None:
     words = [
         *(str(uv), "--no-config", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:"),
-        *("--python", sys.executable, "--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28"),
+        *("--python", sys.executable, "--python-version", python, "--python-platform", "x86_64-manylinux_2_28"),
         *("--target", str(target), "--link-mode", "copy", "-r", str(_PARKING / "requirements.txt")),
     ]
     # The caller's environment, because it says how the package index is reached (proxy, certificates).

@@ -28,7 +28,7 @@ _TOOLS = {
 }
 _INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
 _WANTED_INSTANCES = 1024  # at 128 the sixteenth gateway never finished booting, and said nothing
-_SAVED = ".max_user_instances"
+SAVED = ".max_user_instances"
 
 
 def need_root() -> None:
@@ -42,17 +42,22 @@ def _there(tool: str) -> bool:
     return shutil.which(tool) is not None
 
 
+def missing() -> list[str]:
+    """The Debian packages of the tools that are not there."""
+    return sorted({name for tool, names in _TOOLS.items() if not _there(tool) for name in names.split()})
+
+
 def need_tools() -> None:
     """Installs what is missing, and says so."""
     if not Path("/dev/net/tun").exists():
         raise LabError("the machine has no /dev/net/tun, which the VPN needs")
-    missing = sorted({name for tool, names in _TOOLS.items() if not _there(tool) for name in names.split()})
-    if not missing:
+    lacking = missing()
+    if not lacking:
         return
-    say(f"         installing with apt-get: {' '.join(missing)}")
+    say(f"         installing with apt-get: {' '.join(lacking)}")
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    with step(f"apt-get install {' '.join(missing)}"):
-        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
+    with step(f"apt-get install {' '.join(lacking)}"):
+        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *lacking]
         for words in (["apt-get", "update", "-qq"], install):
             done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=900, check=False)
             if done.returncode:
@@ -82,7 +87,7 @@ def claim(state: Path) -> None:
         state.mkdir(mode=0o755, exist_ok=True)
         before = int(_INSTANCES.read_text())
         if before < _WANTED_INSTANCES:
-            (STATE_ROOT / _SAVED).write_text(str(before))
+            (STATE_ROOT / SAVED).write_text(str(before))
             _INSTANCES.write_text(str(_WANTED_INSTANCES))
             raised = f"from {before} to {_WANTED_INSTANCES}"
             say(f"         fs.inotify.max_user_instances raised {raised} until the last `down`")
@@ -94,7 +99,7 @@ def release(state: Path) -> None:
         shutil.rmtree(state, ignore_errors=True)
         if any(entry.is_dir() for entry in STATE_ROOT.iterdir()):
             return
-        saved = STATE_ROOT / _SAVED
+        saved = STATE_ROOT / SAVED
         if saved.exists():
             _INSTANCES.write_text(saved.read_text())
             saved.unlink()

@@ -4,17 +4,28 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from lab import cache
 from lab.cache import entry, key_of
 from lab.paths import LabError
-from lab.rootfs import SUITE
+from lab.rootfs import RELEASES
 
 PROGRAMS = ("prometheus", "promtool", "prometheus-node-exporter")
 _PACKAGES = ("prometheus", "prometheus-node-exporter")
+_SUITE = RELEASES[12].suite
 
 
 def programs() -> Path:
     """The directory of the programs in the cache; fetched (5 s) when it is missing."""
-    return entry("monitoring", key_of(SUITE, _PACKAGES, PROGRAMS), "Prometheus and node_exporter", _make)
+    return entry("monitoring", _key(), "Prometheus and node_exporter", _make)
+
+
+def place() -> Path:
+    """Their entry in the cache, also before they are fetched."""
+    return cache.place("monitoring", _key())
+
+
+def _key() -> str:
+    return key_of(_SUITE, _PACKAGES, PROGRAMS)
 
 
 def _make(directory: Path) -> None:
@@ -22,7 +33,7 @@ def _make(directory: Path) -> None:
     unpacked = directory / "unpacked"
     command = [
         *("mmdebstrap", "--quiet", "--mode=root", "--variant=extract", "--components=main"),
-        *(f"--include={','.join(_PACKAGES)}", SUITE, str(unpacked)),
+        *(f"--include={','.join(_PACKAGES)}", _SUITE, str(unpacked)),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:

@@ -1,9 +1,11 @@
 """Who lives in a lab, and at which addresses. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 MAX_GATEWAYS = 40  # 50 + N must stay an octet, and one machine carries no more anyway
+DEBIANS = frozenset({12, 13})
 CONTROL_URL = "http://10.77.0.1:8080"
 PROBE_PORT = 7999  # open to the VPN members on gateways, and nothing listens there: where a probe shows that it works
 BRIDGE4 = "10.77.0.254"  # the supervisor's own address on the WAN, from which it talks to headscale
@@ -25,6 +27,7 @@ class HostPlan:
     site: int | None = None
     tag: str | None = None
     user: str | None = None
+    debian: int | None = None
 
     @property
     def is_gateway(self) -> bool:
@@ -38,7 +41,12 @@ class HostPlan:
         return asdict(self)
 
 
-def hosts(gateways: int) -> list[HostPlan]:
+def releases(gateways: int, debian: Sequence[int]) -> list[int]:
+    """Which Debian each gateway has: those of `debian` in turn."""
+    return [debian[n % len(debian)] for n in range(gateways)]
+
+
+def hosts(gateways: int, debian: Sequence[int] = (12,)) -> list[HostPlan]:
     """The hosts of a lab with `gateways` gateways (1 to MAX_GATEWAYS)."""
     plain = [
         HostPlan(name, f"10.77.0.{last}", f"fd77::{last}", tag=_TAGS.get(name), user=_USERS.get(name))
@@ -53,8 +61,9 @@ def hosts(gateways: int) -> list[HostPlan]:
             f"fd77:{n}::1",
             site=n,
             tag="tag:gateway",
+            debian=release,
         )
-        for n in range(1, gateways + 1)
+        for n, release in enumerate(releases(gateways, debian), 1)
     ]
     lan = HostPlan("lan", lan4="192.168.51.2", lan6="fd77:1::2", site=1)
     return [*plain, *gws, lan]

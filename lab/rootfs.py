@@ -1,12 +1,24 @@
-"""The Debian 12 root that all gateways share as the lowest, read-only layer."""
+"""The Debian root that all gateways of a release share as the lowest, read-only layer."""
 
 import subprocess
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from lab import cache
 from lab.cache import entry, key_of
 from lab.paths import LabError
 
-SUITE = "bookworm"
+
+@dataclass(frozen=True)
+class Release:
+    """A Debian that gateways have: its suite, and its Python as wheels name it."""
+
+    suite: str
+    python: str
+
+
+RELEASES = {12: Release("bookworm", "3.11"), 13: Release("trixie", "3.13")}
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "openssh-server", "sudo", "nftables"),
     *("mosquitto", "mosquitto-clients", "python3", "tzdata", "ca-certificates"),
@@ -26,19 +38,29 @@ done
 """
 
 
-def base() -> Path:
+def base(debian: int) -> Path:
     """The root's directory in the cache; made with mmdebstrap when it is missing."""
-    return entry("base", key_of(SUITE, PACKAGES, _LEFT_OUT, _AFTER), f"Debian root ({SUITE})", _make) / "root"
+    suite = RELEASES[debian].suite
+    return entry("base", _key(debian), f"Debian root ({suite})", partial(_make, suite)) / "root"
 
 
-def _make(directory: Path) -> None:
+def place(debian: int) -> Path:
+    """Its entry in the cache, also before it is made."""
+    return cache.place("base", _key(debian))
+
+
+def _key(debian: int) -> str:
+    return key_of(RELEASES[debian].suite, PACKAGES, _LEFT_OUT, _AFTER)
+
+
+def _make(suite: str, directory: Path) -> None:
     root = directory / "root"
     command = [
         *("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--components=main"),
         f"--include={','.join(PACKAGES)}",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
         f"--customize-hook={_AFTER_HOOK}",
-        *(SUITE, str(root)),
+        *(suite, str(root)),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     if done.returncode:

@@ -35,8 +35,8 @@ class Order:
     name: str
     gateways: int
     push_delay_ms: int
-    base: str
-    gold: str
+    debian: list[int]
+    layers: dict[str, list[str]]
     binaries: dict[str, str]
 
 
@@ -72,7 +72,7 @@ class Supervisor:
         self.order = order
         self.state = state_of(order.name)
         self.cgroup = Cgroup(order.name)
-        self.plans = {host.name: host for host in plan.hosts(order.gateways)}
+        self.plans = {host.name: host for host in plan.hosts(order.gateways, order.debian)}
         self.started = time.monotonic()
         self.headscale = Headscale(Path(order.binaries["headscale"]), self.state / "control")
 
@@ -90,7 +90,7 @@ class Supervisor:
         self.step("network")
         key = self._ssh_key()
         gateways = [
-            Gateway(host, self.state / host.name, self.cgroup, (self.order.gold, self.order.base), key)
+            Gateway(host, self.state / host.name, self.cgroup, self.order.layers[str(host.debian)], key)
             for host in self.plans.values()
             if host.is_gateway
         ]

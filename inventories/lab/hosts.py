@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+TARGETS = {12: "cp311-x86_64", 13: "cp313-x86_64"}
 STATE_ROOT = Path("/var/tmp/sightglass-lab")
 
 
@@ -27,7 +28,12 @@ def inventory(lab: dict[str, Any]) -> dict[str, Any]:
     return {
         "_meta": {
             "hostvars": {
-                name: {"ansible_host": host["vpn4"], "lab_wan4": host["wan4"], "lab_lan4": host["lan4"]}
+                name: {
+                    "ansible_host": host["vpn4"],
+                    "lab_wan4": host["wan4"],
+                    "lab_lan4": host["lan4"],
+                    "lab_target": TARGETS[host["debian"]],
+                }
                 for name, host in gateways.items()
             }
         },

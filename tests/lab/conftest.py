@@ -45,7 +45,8 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """gw1, shared by all tests of the session, and gw2 for what is about a fleet: leave them as you found them.
+    """gw1 with Debian 12, shared by all tests of the session, and gw2 with Debian 13 for what is about a fleet: leave
+    them as you found them.
 
     With LAB_ATTACH=1 it is the running lab LAB_NAME, which stays up.
     """
@@ -54,7 +55,7 @@ def lab() -> Iterator[Lab]:
         yield Lab.attach(name)
         return
     down(name)
-    with Lab.up(name, 2) as found:
+    with Lab.up(name, 2, debian=(12, 13)) as found:
         yield found
 
 

@@ -16,6 +16,7 @@ import pytest
 from lab import Lab, LabError
 from lab.fleet import down
 from lab.paths import CHECKOUT, STATE_ROOT, state_of
+from lab.plan import PROBE_PORT
 
 NAME = "trace"
 _LAB = [sys.executable, "-m", "lab.cli"]
@@ -124,10 +125,40 @@ def test_kill_9_of_the_supervisor_takes_everything(before: dict[str, list[str]])
     os.kill(_supervisor(), signal.SIGKILL)
     lab.wait.until(lambda: not _traces(NAME)["processes"], 5, "all processes gone")
     assert _traces(NAME)["mounts"] == before["mounts"]
+    assert f"lab {NAME} is dead and has left its directory" in _doctor(1)
     # The dead init is listed in its cgroup for a moment longer, and a command that tries to enter it just then fails.
     lab.wait.until(lambda: _refusal(lab).endswith("does not run"), 5, "gw1 is known to be gone")
     assert down(NAME)
     assert _traces(NAME) == before
+    _doctor(0)
+
+
+def _doctor(code: int) -> str:
+    done = subprocess.run([*_LAB, "doctor"], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (code, ""), done.stdout
+    return done.stdout
+
+
+def test_two_labs_side_by_side(lab: Lab, before: dict[str, list[str]]) -> None:
+    """The same names and addresses twice, another Debian: neither sees the other, and one's end leaves the other."""
+    port = ["socat", f"TCP-LISTEN:{PROBE_PORT},fork,reuseaddr", "SYSTEM:echo other"]
+    with Lab.up(NAME, debian=(13,)) as other:
+        ours, theirs = lab.host("gw1"), other.host("gw1")
+        assert (ours.wan4, ours.lan4) == (theirs.wan4, theirs.lan4)
+        releases = [host.run(["cat", "/etc/debian_version"]).stdout.partition(".")[0] for host in (ours, theirs)]
+        assert releases == ["12", "13"]
+        with theirs.popen(port) as server:
+            other.wait.until(lambda: _asked(other) == "other\n", 10, "the control: the other lab's own member")
+            assert _asked(lab) == ""
+            server.kill()
+        assert f"labs that run: {', '.join(sorted([lab.name, NAME]))}" in _doctor(0)
+    assert _traces(NAME) == before
+    assert lab.host("gw1").run(["tailscale", "ping", "--c=1", str(lab.host("maintainer").vpn4)]).returncode == 0
+
+
+def _asked(lab: Lab) -> str:
+    probe = ["socat", "-u", "-T2", f"TCP:{lab.host('gw1').vpn4}:{PROBE_PORT},connect-timeout=2", "-"]
+    return lab.host("maintainer").run(probe, check=False).stdout
 
 
 def _supervisor() -> int:

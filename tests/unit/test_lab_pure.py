@@ -130,7 +130,7 @@ def test_the_inventory_reaches_gateways_over_the_vpn_only() -> None:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    host = {"wan4": "10.77.0.11", "lan4": "192.168.51.1", "vpn4": "100.64.0.9"}
+    host = {"wan4": "10.77.0.11", "lan4": "192.168.51.1", "vpn4": "100.64.0.9", "debian": 13}
     found = module.inventory(
         {
             "name": "x",
@@ -144,6 +144,7 @@ def test_the_inventory_reaches_gateways_over_the_vpn_only() -> None:
     )
     assert found["gateways"]["hosts"] == ["gw1", "gw2", "gw10"]
     assert found["_meta"]["hostvars"]["gw1"]["ansible_host"] == "100.64.0.9"
+    assert found["_meta"]["hostvars"]["gw1"]["lab_target"] == "cp313-x86_64"
     arguments = found["gateways"]["vars"]["ansible_ssh_common_args"]
     assert "ControlPath=/state/cm/" in arguments
     assert "UserKnownHostsFile=/state/ssh/" in arguments
