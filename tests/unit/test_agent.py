@@ -15,8 +15,8 @@ import pytest
 from sightglass.adapters import clock, units
 from sightglass.adapters.console import ConsoleChannel
 from sightglass.adapters.feed import FeedChannel
+from sightglass.adapters.lanes import LaneListener
 from sightglass.adapters.load import LoadWatch
-from sightglass.adapters.mqtt import LaneListener
 from sightglass.adapters.pins import Pins
 from sightglass.adapters.tailnet import Tailnet
 from sightglass.agent import ANEW_S, CLOSING_TICK_S, IDLE_S, STUCK_S, TICK_S, Agent

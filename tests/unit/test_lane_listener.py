@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sightglass.adapters.mqtt import MOST_MESSAGES, Flood, LaneListener
+from sightglass.adapters.lanes import MOST_MESSAGES, Flood, LaneListener
 from sightglass.config import Config, Mqtt
 from tests.unit.test_config import GOOD
 

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from sightglass.adapters import clock, sockets
+from sightglass.adapters.lanes import LaneListener
 from sightglass.adapters.load import LoadWatch
-from sightglass.adapters.mqtt import LaneListener
 from sightglass.adapters.pins import Pins
 from sightglass.adapters.tailnet import MOST_PEERS, Tailnet
 from sightglass.config import Config, Mqtt

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from sightglass import guards
 from sightglass.adapters import clock
+from sightglass.adapters.lanes import LaneListener
 from sightglass.adapters.load import LoadWatch
-from sightglass.adapters.mqtt import LaneListener
 from sightglass.adapters.pins import Pins
 from sightglass.adapters.tailnet import Tailnet
 from sightglass.config import Config, Mqtt

@@ -20,9 +20,9 @@ from sightglass.adapters import clock
 from sightglass.adapters.announcer import Announcer
 from sightglass.adapters.console import ConsoleChannel
 from sightglass.adapters.feed import FeedChannel
+from sightglass.adapters.lanes import LaneListener
 from sightglass.adapters.listen import listen_fds
 from sightglass.adapters.load import LoadWatch
-from sightglass.adapters.mqtt import LaneListener
 from sightglass.adapters.pins import Pins
 from sightglass.adapters.tailnet import Tailnet
 from sightglass.agent import Agent

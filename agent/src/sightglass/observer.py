@@ -17,8 +17,8 @@ from datetime import datetime
 from pathlib import Path
 
 from sightglass.adapters import clock, sockets
+from sightglass.adapters.lanes import LaneListener, Lanes
 from sightglass.adapters.load import LoadWatch
-from sightglass.adapters.mqtt import LaneListener, Lanes
 from sightglass.adapters.pins import Pins
 from sightglass.adapters.sockets import Sockets
 from sightglass.adapters.tailnet import Tailnet, TailnetError
