@@ -17,8 +17,6 @@ from sightglass.config import Mqtt
 
 log = logging.getLogger(__name__)
 
-STEADY_S = 15.0
-"""A connection that lasted so long was one: the next loss is a new one, and is logged."""
 FAREWELL_S = 1.0
 """How long the end of an agent waits for its last word to be taken."""
 
@@ -54,21 +52,13 @@ class Announcer:
 
     async def run(self) -> None:
         """Say it until cancelled; a lost broker is asked again with back-off and jitter."""
-        failures = 0
-        while True:
-            began = self._now()
-            try:
-                await self._connected()
-            except (aiomqtt.MqttError, broker.Unfit) as error:
-                if self._now() >= began + STEADY_S:
-                    failures = 0
-                if failures == 0:
-                    log.warning("announcement: not said at %s:%d: %s", self._mqtt.host, self._mqtt.port, error)
-            delay = broker.pause(failures)
-            failures += 1
-            await asyncio.sleep(delay)
+        await broker.keep(self._life, self._lost, self._now)
 
-    async def _connected(self) -> None:
+    def _lost(self, error: Exception, news: bool) -> None:
+        if news:
+            log.warning("announcement: not said at %s:%d: %s", self._mqtt.host, self._mqtt.port, error)
+
+    async def _life(self, _failures: int) -> None:
         will = aiomqtt.Will(self._where.availability, OFFLINE, qos=1, retain=True)
         async with broker.client(self._mqtt, will=will) as client:
             # Nothing is subscribed to: this ends when the connection does.

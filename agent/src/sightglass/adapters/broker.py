@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import ssl
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,16 @@ from sightglass.config import Mqtt
 MOST_PACKET = 65_536
 """Bytes that the broker may send at once, by MQTT 5's own rule: a payload may have 256 MB, and the agent has not."""
 MOST_PASSWORD = 1024
+STEADY_S = 15.0
+"""A connection that lasted so long was one: the next loss is a new one, and is logged."""
 _BACK_OFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 
-class Unfit(Exception):  # noqa: N818 - what a person has configured
+class Lost(Exception):  # noqa: N818 - the broker's doing or a person's, not a fault of this program
+    """A connection cannot be had, or is given up; the message says why."""
+
+
+class Unfit(Lost):
     """There is no way to the broker with what is configured; the message names the field."""
 
 
@@ -44,9 +52,25 @@ def client(mqtt: Mqtt, **more: Any) -> aiomqtt.Client:
     )
 
 
-def pause(failures: int) -> float:
-    """Seconds to wait after so many failures without a success, with jitter."""
-    return _BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)] * random.uniform(0.8, 1.2)
+async def keep(
+    life: Callable[[int], Awaitable[None]], lost: Callable[[Exception, bool], None], now: Callable[[], float]
+) -> None:
+    """Live one connection after the other until cancelled, with back-off and jitter between them.
+
+    `life` is told how many have failed in a row; `lost` why one has ended, and whether that is news.
+    """
+    failures = 0
+    while True:
+        began = now()
+        try:
+            await life(failures)
+        except (aiomqtt.MqttError, Lost) as error:
+            if now() >= began + STEADY_S:
+                failures = 0
+            lost(error, failures == 0)
+        delay = _BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)] * random.uniform(0.8, 1.2)
+        failures += 1
+        await asyncio.sleep(delay)
 
 
 def _password(mqtt: Mqtt) -> str | None:

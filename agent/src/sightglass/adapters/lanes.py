@@ -24,8 +24,6 @@ MOST_MESSAGES = 200
 """A second, of all lanes. Who sends more is no lane; the connection is given up for a while, and nothing is known."""
 _NOTHING = "sightglass/nothing"
 """A topic to unsubscribe from: the broker's answer to that has no effect but its own time."""
-STEADY_S = 15.0
-"""A connection that lasted so long was one: the next loss is a new one, and is logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ class Lanes:
         self.heartbeats.clear()
 
 
-class Flood(Exception):  # noqa: N818 - the broker's doing, not a fault of this program
+class Flood(broker.Lost):
     """More messages than any lane sends."""
 
 
@@ -83,35 +81,32 @@ class LaneListener:
 
     async def run(self) -> None:
         """Listen until cancelled; a lost broker is asked again with back-off and jitter."""
+        await broker.keep(self._life, self._lost, self._now)
+
+    def _lost(self, error: Exception, news: bool) -> None:
+        if news:
+            log.warning("lane: the broker at %s:%d is lost: %s", self._mqtt.host, self._mqtt.port, error)
+        self.lanes.trouble = str(error)
+        self._changed()
+
+    async def _life(self, failures: int) -> None:
         topics = {topic for lane in self._config.values() for topic in (lane.state_topic, lane.heartbeat_topic)}
-        failures = 0
-        while True:
-            began = self._now()
-            try:
-                async with broker.client(self._mqtt, max_queued_incoming_messages=2 * MOST_MESSAGES) as client:
-                    for topic in sorted(topics):
-                        await client.subscribe(topic, qos=0)
-                    self.lanes.connected, self._client = True, client
-                    if failures <= 1:
-                        log.info("lane: connected to the broker at %s:%d", self._mqtt.host, self._mqtt.port)
-                    async for message in client.messages:
-                        self._count()
-                        self.take(str(message.topic), message.payload, retained=bool(message.retain))
-            except (aiomqtt.MqttError, broker.Unfit, Flood) as error:
-                if self._now() >= began + STEADY_S:
-                    failures = 0
-                if failures == 0:
-                    log.warning("lane: the broker at %s:%d is lost: %s", self._mqtt.host, self._mqtt.port, error)
-                self.lanes.trouble = str(error)
-            finally:
-                if self._asked is not None:
-                    self._asked[1].cancel()
-                self._client = self._asked = None
-                self.lanes.forget()
-                self._changed()
-            delay = broker.pause(failures)
-            failures += 1
-            await asyncio.sleep(delay)
+        try:
+            async with broker.client(self._mqtt, max_queued_incoming_messages=2 * MOST_MESSAGES) as client:
+                for topic in sorted(topics):
+                    await client.subscribe(topic, qos=0)
+                self.lanes.connected, self._client = True, client
+                if failures <= 1:
+                    log.info("lane: connected to the broker at %s:%d", self._mqtt.host, self._mqtt.port)
+                async for message in client.messages:
+                    self._count()
+                    self.take(str(message.topic), message.payload, retained=bool(message.retain))
+        finally:
+            if self._asked is not None:
+                self._asked[1].cancel()
+            self._client = self._asked = None
+            self.lanes.forget()
+            self._changed()
 
     async def round_trip(self, seconds: float) -> float | None:
         """How long the broker takes to answer (seconds); how long it has taken by now when it has not answered within
