@@ -40,10 +40,10 @@ def said(
     window's deadline (UTC).
     """
     shown = window or (last if state is State.CLOSED else None)
-    cause = str(marks[0]["cause"]) if window is None and marks else shown.cause if shown is not None else None
+    why = str(marks[0]["cause"]) if window is None and marks else shown.cause if shown is not None else None
     return {
         "state": (State.DISABLED if window is None and marks else state).value,
-        "cause": cause,
+        "cause": why,
         "purpose": None if window is None else window.purpose.value,
         "cameras": [] if window is None else list(window.cameras),
         "until": None if window is None or until is None else until.isoformat(timespec="seconds"),
