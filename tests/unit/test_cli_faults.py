@@ -5,18 +5,22 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import io
+import multiprocessing
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sightglass import cli
+from sightglass.who import OPERATORS
 from tests.unit.api_parts import ANSWER_S, FakeAgent
 
 REASON = ["--reason", "align the camera"]
@@ -39,6 +43,31 @@ def test_without_an_agent_there_is_one_sentence(
     assert cli.main([*words, "--socket", str(path)]) == 4
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", f"no answer from the agent at {path}: No such file or directory\n")
+
+
+def typed_by(uid: int, path: Path, said: Connection) -> None:
+    """The command in a process of this user."""
+    os.setgroups([])
+    os.setgid(uid)
+    os.setuid(uid)
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        code = cli.main(["status", "--socket", str(path)])
+    said.send((code, out.getvalue(), err.getvalue()))
+
+
+@pytest.mark.requirement("O1")
+@pytest.mark.parametrize(("uid", "who"), [(65534, "nobody"), (61234, "uid 61234")])
+def test_who_may_not_ask_is_told_so(path: Path, uid: int, who: str) -> None:
+    """The agent is well: its socket is its operators'. The control: with another mode it answers."""
+    for mode, answer in ((0o600, (3, "", f"refused (not-an-operator): {who} is not in the group {OPERATORS}\n")),
+                         (0o666, (0, "lab-gw1: closed\n", ""))):  # fmt: skip
+        path.chmod(mode)
+        ours, theirs = multiprocessing.Pipe()
+        process = multiprocessing.get_context("fork").Process(target=typed_by, args=(uid, path, theirs))
+        process.start()
+        assert ours.poll(ANSWER_S)
+        assert ours.recv() == answer
+        process.join(ANSWER_S)
 
 
 @pytest.mark.requirement("O1")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import getpass
 import http.client
 import os
 import shutil
@@ -46,9 +45,6 @@ def doctor(arguments: argparse.Namespace) -> int:
     patience = _AGENT_S / 4 if ending else _AGENT_S
     try:
         seen = finding.read(ask(arguments, "GET", "/v1/doctor", seconds=patience)["findings"])
-    except PermissionError:
-        who = getpass.getuser()
-        raise Ended(3, f"refused (not-an-operator): {who} is not in the group sightglass-operators") from None
     except Ended as ended:
         if ended.code != 4:
             raise

@@ -6,12 +6,14 @@ import argparse
 import http.client
 import json
 import os
+import pwd
 import socket
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sightglass.printable import plain
+from sightglass.who import OPERATORS
 
 ANSWER_S = 40
 PAGE = 500
@@ -67,8 +69,18 @@ def _exchange(
         connection.request(method, path, sent, {} if sent is None else {"Content-Type": "application/json"})
         response = connection.getresponse()
         return response, response.read()
+    except PermissionError:
+        # The agent is well: its socket is its operators'.
+        raise Ended(3, f"refused (not-an-operator): {_user()} is not in the group {OPERATORS}") from None
     finally:
         connection.close()
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
 
 
 def _understood(response: http.client.HTTPResponse, text: bytes) -> dict[str, Any]:
