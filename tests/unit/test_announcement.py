@@ -96,11 +96,16 @@ def test_a_password_file_that_holds_none_is_one_sentence(tmp_path: Path, text: b
     path = tmp_path / "password"
     if text is not None:
         path.write_bytes(text)
+        path.chmod(0o640)
     with pytest.raises(broker.Unfit) as unfit:
         broker.client(Mqtt(username="ann", password_file=str(path)))
     assert str(unfit.value).startswith(f"mqtt.password_file: {path}")
     assert why in str(unfit.value)
     path.write_bytes(b"right\n")
+    path.chmod(0o644)
+    with pytest.raises(broker.Unfit, match="must be closed to others, not of mode 0644"):
+        broker._password(Mqtt(username="ann", password_file=str(path)))
+    path.chmod(0o640)
     assert broker._password(Mqtt(username="ann", password_file=str(path))) == "right", "the control"
 
 

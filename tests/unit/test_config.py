@@ -156,6 +156,17 @@ def test_a_wrong_field_is_one_sentence(tmp_path: Path, where: str, value: Any, s
     assert len(sentence_said) < 300
 
 
+def test_a_lane_is_not_where_the_gateway_speaks(tmp_path: Path) -> None:
+    """It would hear itself; a neighbour's topic, and one beside it, are the control."""
+    config = json.loads(changed("mqtt/state_prefix", "parking"))
+    config["lanes"]["lane1"]["state_topic"] = "parking/lab-gw1/state"
+    said = refused(tmp_path / "agent.json", json.dumps(config).encode())
+    assert "lanes.lane1.state_topic (parking/lab-gw1/state) must not be below parking/lab-gw1/" in said
+    for topic in ("parking/lab-gw10/state", "parking/lane1/state"):
+        config["lanes"]["lane1"]["state_topic"] = topic
+        Config.model_validate(config)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

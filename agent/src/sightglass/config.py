@@ -201,6 +201,11 @@ class Config(_Model):
         for name, camera in self.cameras.items():
             if camera.lane not in self.lanes:
                 raise ValueError(f"cameras.{name}.lane names the lane {camera.lane!r}, which is not configured")
+        said = None if self.mqtt.state_prefix is None else f"{self.mqtt.state_prefix}/{self.site}/"
+        for name, lane in self.lanes.items():
+            for field, topic in (("state_topic", lane.state_topic), ("heartbeat_topic", lane.heartbeat_topic)):
+                if said is not None and topic.startswith(said):
+                    raise ValueError(f"lanes.{name}.{field} ({topic}) must not be below {said}, which is ours")
         return self
 
 

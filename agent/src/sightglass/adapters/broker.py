@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import ssl
+import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -78,11 +80,14 @@ def _password(mqtt: Mqtt) -> str | None:
         return None
     try:
         with Path(mqtt.password_file).open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             text = file.read(MOST_PASSWORD + 1).rstrip(b"\r\n").decode()
     except OSError as error:
         raise Unfit(f"mqtt.password_file: {mqtt.password_file}: {error.strerror}") from error
     except UnicodeDecodeError:
         raise Unfit(f"mqtt.password_file: {mqtt.password_file} must be UTF-8") from None
+    if mode & stat.S_IRWXO:
+        raise Unfit(f"mqtt.password_file: {mqtt.password_file} must be closed to others, not of mode {mode:04o}")
     if not 1 <= len(text) <= MOST_PASSWORD or not text.isprintable():
         raise Unfit(f"mqtt.password_file: {mqtt.password_file} must have one line of 1 to {MOST_PASSWORD} characters")
     return text

@@ -14,6 +14,10 @@ from sightglass.verdict import Outcome
 SILENT_S = 2.0
 """A broker that takes so long to answer is as good as gone."""
 _BROKER = (
+    (
+        ("mqtt.password_file", "mqtt.ca_file"),
+        "run site.yml, which puts the file there (sightglass_agent_mqtt_password_file, …_mqtt_ca_file)",
+    ),
     (("refused", "errno 111"), "start the broker there, or mend mqtt.host and mqtt.port (sightglass_agent_mqtt)"),
     (
         ("not authori", "bad user", "password", "identifier"),
