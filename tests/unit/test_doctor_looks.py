@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import importlib.util
 import json
 import socket
@@ -11,11 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import cast
 
 import pytest
 
 from sightglass import cli, cli_doctor
+from sightglass.agent import Agent
 from sightglass.api import app
 from sightglass.api.port import FindingView
 from sightglass.doctor import examine, host
@@ -215,6 +219,18 @@ def test_the_look_is_a_process_that_reads_urls_from_its_input() -> None:
         capture_output=True, text=True, timeout=20, check=True,
     )  # fmt: skip
     assert json.loads(done.stdout)["cam1"]["size"] == [1280, 720]
+
+
+def test_a_look_that_ends_before_it_has_read_leaves_no_trace(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody was seen, and the journal has nothing of it. A pipe fails here with Debian 12's Python."""
+    cameras = {f"cam{n}": SimpleNamespace(url="http://camera.example/" + "x" * 100_000) for n in range(4)}
+    agent = SimpleNamespace(live=None, config=SimpleNamespace(cameras=cameras))
+    monkeypatch.setattr(sys, "executable", "/bin/true")
+    assert asyncio.run(examine.Examiner(cast(Agent, agent))._look()) == {}
+    gc.collect()
+    assert caplog.records == []
 
 
 def test_a_port_that_swallows_is_told_from_one_that_refuses() -> None:

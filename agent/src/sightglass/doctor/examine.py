@@ -7,12 +7,13 @@ import contextlib
 import ipaddress
 import json
 import logging
+import os
 import re
 import socket
 import sys
 from collections.abc import Awaitable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 from sightglass import guards
@@ -167,12 +168,12 @@ class Examiner:
         if agent.live is not None:
             return {}
         asked = {name: camera.url for name, camera in agent.config.cameras.items()}
-        # The URLs not as arguments: every local user reads those.
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-m", "sightglass.feed.look",
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
-        talking = asyncio.create_task(process.communicate(json.dumps(asked).encode() + b"\n"))
+        with _in_memory(json.dumps(asked) + "\n") as question:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-I", "-m", "sightglass.feed.look",
+                stdin=question, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+        talking = asyncio.create_task(process.communicate())
         try:
             end = clock.boottime() + CAMERAS_S
             while not talking.done() and clock.boottime() < end and agent.live is None:
@@ -204,6 +205,18 @@ class Examiner:
 
     def _room(self) -> Finding:
         return host.room(self._agent.store.free(), self._agent.store.room())
+
+
+def _in_memory(text: str) -> BinaryIO:
+    """`text` as an input of a child's: as an argument, every local user would read the cameras' URLs.
+
+    No pipe: Debian 12's Python writes a traceback into the journal when a child ends before it has read its own (seen:
+    the agent was stopped in the middle of an examination).
+    """
+    file = os.fdopen(os.memfd_create("question"), "w+b")
+    file.write(text.encode())
+    file.seek(0)
+    return file
 
 
 async def _or_none(asked: Awaitable[T]) -> T | None:
