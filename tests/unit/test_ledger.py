@@ -33,7 +33,7 @@ def kept(directory: Path, site: str = "north") -> Any:
 def hear(directory: Path, record: str, n: int, site: str = "north") -> str | None:
     """A gateway's answer arrives; what the controller says of it."""
     ledger = kept(directory, site)
-    plugin._remember(ledger, {"record": record, "chain": head(n)})
+    ledger.hear(record, head(n))
     said: str | None = plugin._sentence(ledger, site)
     return said
 
@@ -60,8 +60,60 @@ def test_an_alarm_stays_until_somebody_accepts_it(tmp_path: Path, name: str) -> 
         assert said is not None
         assert said.startswith(f"north: its record was {name} (seen ")
         assert "event 9 (090909090909…)" in said
-    kept(tmp_path).add({"accepted": "the card was replaced", "head": head(6)})
+    kept(tmp_path).accept("the card was replaced")
     assert hear(tmp_path, "same", 7) is None
+    kept(tmp_path).accept("there is nothing to accept")
+    assert "accepted" not in next(tmp_path.iterdir()).read_text().splitlines()[-1]
+
+
+@pytest.mark.requirement("U5")
+def test_two_playbooks_that_ask_at_once_do_not_put_the_ledger_back(tmp_path: Path) -> None:
+    """The slower one heard less: its older head is not written behind the newer one. Another event in the same place is
+    an alarm whoever hears it."""
+    hear(tmp_path, "new", 3)
+    slow, other = kept(tmp_path), kept(tmp_path)
+    hear(tmp_path, "same", 7)
+    slow.hear("same", head(5))
+    assert kept(tmp_path).head == head(7)
+    hear(tmp_path, "same", 9)
+    assert kept(tmp_path).alarm is None, "the control"
+    other.hear("same", {**head(9), "hash": "ab" * 32})
+    assert kept(tmp_path).alarm["alarm"] == "rewritten"
+
+
+@pytest.mark.requirement("U5")
+@pytest.mark.parametrize(
+    ("record", "chain"),
+    [
+        ("same", None),
+        ("same", {"n": 4}),
+        ("same", {**head(4), "n": "4"}),
+        ("same", {**head(4), "n": True}),
+        ("same", {**head(4), "n": -1}),
+        ("same", {**head(4), "hash": "\x1b[2J"}),
+        ("same", {**head(4), "first": ""}),
+        ("same", [4]),
+        ("fine", head(4)),
+        (["same"], head(4)),
+    ],
+)
+def test_a_gateway_that_says_nonsense_leaves_the_ledger_as_it_was(tmp_path: Path, record: Any, chain: Any) -> None:
+    """A line of its own making would keep the operators from opening there for good."""
+    hear(tmp_path, "new", 3)
+    before = next(tmp_path.iterdir()).read_bytes()
+    with pytest.raises(plugin.LedgerError, match="its answer tells of no record: ") as said:
+        kept(tmp_path).hear(record, chain)
+    assert str(said.value).isprintable()
+    assert next(tmp_path.iterdir()).read_bytes() == before
+
+
+@pytest.mark.requirement("U5")
+def test_the_first_contact_cannot_be_an_alarm(tmp_path: Path) -> None:
+    """Nothing is known of the site that its record could lack."""
+    with pytest.raises(plugin.LedgerError, match="tells of no record"):
+        kept(tmp_path).hear("shortened", head(4))
+    kept(tmp_path).hear("new", {"n": 0, "hash": "00" * 32, "first": ""})
+    assert kept(tmp_path).head["n"] == 0, "a site without any record yet"
 
 
 @pytest.mark.requirement("U5")
@@ -77,7 +129,9 @@ def test_a_torn_last_line_was_never_believed(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("U5")
-@pytest.mark.parametrize("line", [b"[]", b"{}", b'{"head":{"n":"3","hash":"","first":""}}', b"\xff", b""])
+@pytest.mark.parametrize(
+    "line", [b"[]", b"{}", b'{"head":{"n":"3","hash":"","first":""}}', b"\xff", b"", b'{"alarm":"shortened"}']
+)
 def test_a_line_that_is_none_is_named(tmp_path: Path, line: bytes) -> None:
     """A ledger that somebody has edited is not believed in part."""
     hear(tmp_path, "new", 3)

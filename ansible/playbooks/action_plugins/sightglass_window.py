@@ -9,7 +9,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ from ansible.utils.display import Display
 
 DEFAULT = "~/.local/share/sightglass/ledger"
 HELD = ("new", "same")
-_HEAD = {"n": int, "hash": str, "first": str}
+BROKEN = ("shortened", "rewritten", "restarted")
+_HASH = re.compile("[0-9a-f]{64}")
 
 
 class LedgerError(Exception):
@@ -39,11 +42,42 @@ class Ledger:
     def read(self) -> None:
         """Fills `head`, the newest one, and `alarm`, the newest that nobody has accepted. Raises LedgerError."""
         try:
-            text = self.file.read_bytes()
+            self._take(self.file.read_bytes())
         except FileNotFoundError:
             return
         except OSError as error:
             raise LedgerError(f"{self.file} cannot be read: {error.strerror}") from error
+
+    def hear(self, record: Any, chain: Any) -> None:
+        """A gateway was asked for `head`: what it says of that, and its newest event. Raises LedgerError.
+
+        Another playbook may have asked at the same time, and have written: nothing is put back to what this one heard.
+        """
+        asked = self.head
+        known = record in (HELD if asked is None else HELD + BROKEN)
+        try:
+            head = _head(chain)
+        except (ValueError, TypeError, LookupError):
+            known = False
+        if not known:
+            # A gateway in other hands says what it likes: none of it gets into the file.
+            raise LedgerError(f"its answer tells of no record: {str(record)[:20]!a}, {str(chain)[:80]!a}")
+        with self._owned() as write:
+            if record not in HELD:
+                write({"alarm": record, "known": asked, "head": head})
+            elif self.head is None or head["n"] > self.head["n"]:
+                write({"head": head})
+            elif head["n"] == self.head["n"] and head != self.head:
+                write({"alarm": "rewritten", "known": self.head, "head": head})
+
+    def accept(self, reason: str) -> None:
+        """Take the alarm away, if there is one. Raises LedgerError."""
+        with self._owned() as write:
+            if self.alarm is not None:
+                write({"accepted": reason, "head": self.head})
+
+    def _take(self, text: bytes) -> None:
+        self.head = self.alarm = None
         # What a power cut left of the last line was never believed by anybody.
         for number, line in enumerate(text.split(b"\n")[:-1], 1):
             try:
@@ -51,35 +85,48 @@ class Ledger:
             except (ValueError, TypeError, LookupError) as error:
                 raise LedgerError(f"{self.file}, line {number}, is no line of a ledger: {line[:80]!r}") from error
 
-    def add(self, line: Mapping[str, Any]) -> None:
-        """Write a line and see it on disk. Raises LedgerError."""
-        made = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **line}
+    @contextmanager
+    def _owned(self) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+        """The file as it is now, this ledger's alone for the block, which may write a line and see it on disk."""
         try:
             self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             fd = os.open(self.file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)  # two playbooks may speak to one site
-                whole = os.pread(fd, os.fstat(fd).st_size, 0).rfind(b"\n") + 1
-                os.ftruncate(fd, whole)  # what a power cut left of a last line
-                text = json.dumps(made, separators=(",", ":")).encode() + b"\n"
-                if os.write(fd, text) < len(text):
-                    raise LedgerError(f"{self.file} cannot be written: no space")
-                os.fsync(fd)
+                text = os.pread(fd, os.fstat(fd).st_size, 0)
+                self._take(text)
+                os.ftruncate(fd, text.rfind(b"\n") + 1)  # what a power cut left of a last line
+                yield lambda line: self._write(fd, line)
             finally:
                 os.close(fd)
         except OSError as error:
             raise LedgerError(f"{self.file} cannot be written: {error.strerror}") from error
+
+    def _write(self, fd: int, line: Mapping[str, Any]) -> None:
+        made = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **line}
+        text = json.dumps(made, separators=(",", ":")).encode() + b"\n"
+        if os.write(fd, text) < len(text):
+            raise LedgerError(f"{self.file} cannot be written: no space")
+        os.fsync(fd)
         self._note(made)
 
     def _note(self, line: dict[str, Any]) -> None:
         if "alarm" in line:
+            _head(line["known"])
             self.alarm = line
         elif "accepted" in line:
             self.alarm = None
-        head = line["head"]
-        if any(type(head[name]) is not kind for name, kind in _HEAD.items()):
-            raise TypeError(head)
-        self.head = {name: head[name] for name in _HEAD}
+        self.head = _head(line["head"])
+
+
+def _head(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A chain's newest event and the hash of its first one, or "". Raises ValueError, TypeError or LookupError."""
+    head = {name: given[name] for name in ("n", "hash", "first")}
+    if type(head["n"]) is not int or head["n"] < 0:
+        raise ValueError(given)
+    if not _HASH.fullmatch(head["hash"]) or not (_HASH.fullmatch(head["first"]) or head["n"] == 0):
+        raise ValueError(given)
+    return head
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -109,25 +156,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         found |= self._execute_module("sightglass_window", arguments, task_vars=variables, wrap_async=False)
         if trouble is None and not self._task.check_mode:
             try:
-                _remember(ledger, found)
-                if accept and ledger.alarm is not None and not found.get("failed"):
-                    ledger.add({"accepted": str(accept), "head": ledger.head})
+                if found.get("chain") is not None and found.get("record") is not None:
+                    ledger.hear(found["record"], found["chain"])
+                    if accept and not found.get("failed"):
+                        ledger.accept(str(accept))
             except LedgerError as error:
                 trouble = str(error)
         found["ledger"] = trouble or _sentence(ledger, variables["inventory_hostname"])
         if found["ledger"]:
             Display().warning(found["ledger"])
         return found
-
-
-def _remember(ledger: Ledger, found: Mapping[str, Any]) -> None:
-    chain, record = found.get("chain"), found.get("record")
-    if chain is None or record is None:
-        return
-    if record not in HELD:
-        ledger.add({"alarm": record, "known": ledger.head, "head": chain})
-    elif chain != ledger.head:
-        ledger.add({"head": chain})
 
 
 def _sentence(ledger: Ledger, site: str) -> str | None:
