@@ -7,9 +7,13 @@ from typing import Any
 MISSING = object()
 LONG = "x" * 3000
 TEMPLATE = "{{ lookup('ansible.builtin.pipe', 'touch MARK') }}"
+# The same with delimiters of its own, which a look for braces does not see.
+OTHER_TEMPLATE = (
+    "#jinja2: variable_start_string:'[%', variable_end_string:'%]'\n[% lookup('ansible.builtin.pipe', 'touch MARK') %]"
+)
 # Of every parameter: nothing where something must be, what is no text, too much of it, two lines with a terminal's
 # escape, and a template, which Ansible would evaluate.
-COMMON: tuple[Any, ...] = ("", ["gw1", "gw2"], LONG, "gw1\n\x1b[2J", TEMPLATE)
+COMMON: tuple[Any, ...] = ("", ["gw1", "gw2"], LONG, "gw1\n\x1b[2J", TEMPLATE, OTHER_TEMPLATE)
 SITE = (
     "gw9",
     "gateways",

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.playbook_input import COMMON, GOOD, LONG, MISSING, ROWS, TEMPLATE, UNKNOWN
+from tests.unit.playbook_input import COMMON, GOOD, LONG, MISSING, OTHER_TEMPLATE, ROWS, TEMPLATE, UNKNOWN
 
 pytestmark = pytest.mark.requirement("U1")
 
@@ -82,7 +82,13 @@ def plays(tmp_path_factory: pytest.TempPathFactory) -> Plays:
         if playbook != "compliance":
             play(f"limit.{playbook}", PLAYBOOKS / f"{playbook}.yml", good, "--limit", "gw1")
             play(f"good.{playbook}", PLAYBOOKS / f"{playbook}.yml", good)
-    play("evaluated", place / "evaluated.yml", {"reason": TEMPLATE.replace("touch MARK", "touch MARK.control")})
+    for number, template in enumerate((TEMPLATE, OTHER_TEMPLATE)):
+        control = template.replace("touch MARK", f"touch MARK.control{number}")
+        play(f"evaluated.{number}", place / "evaluated.yml", {"reason": control})
+    # As a form does that puts its text behind `-e reason=`.
+    for number, words in enumerate((TEMPLATE, f"x {TEMPLATE}", f"'x' {TEMPLATE} 'y'")):
+        play(f"typed.{number}", PLAYBOOKS / "window_open.yml", {"site": "gw1"})
+        asked[f"typed.{number}"][2:2] = ["-e", f"reason={words}".replace("MARK", str(mark))]
     environment = {
         **os.environ, "HOME": str(place), "CALLS": str(calls), "ANSIBLE_SSH_EXECUTABLE": str(ssh),
         "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_LOCAL_TEMP": str(place / "tmp"), "ANSIBLE_NOCOLOR": "1",
@@ -133,14 +139,17 @@ def test_a_bad_value_is_one_sentence(plays: Plays, playbook: str, name: str, val
         assert 'not ""' in said
     elif value == LONG:
         assert "3000" in said
-    elif value != TEMPLATE:
+    elif value not in (TEMPLATE, OTHER_TEMPLATE):
         shown = [json.dumps(value).strip('"'), ascii(value)[:70].strip("'"), json.dumps(str(value).strip()).strip('"')]
         assert any(each.casefold() in said.casefold() for each in shown), (said, shown)
 
 
 def test_a_template_is_not_evaluated(plays: Plays) -> None:
     """What a person types into a form ran on the controller. The control: Ansible does evaluate it, where it is let."""
-    assert plays.mark.with_name("mark.control").exists()
+    for number in range(2):
+        assert plays.mark.with_name(f"mark.control{number}").exists(), plays.ended[f"evaluated.{number}"]
+    for number in range(3):
+        assert "no template" in sentence(plays, f"typed.{number}")
     assert not plays.mark.exists()
 
 

@@ -10,7 +10,8 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
-_TEMPLATE = re.compile(r"\{\{|\{%|\{#")
+# The last one gives a text delimiters of its own, whatever they are.
+_TEMPLATE = re.compile(r"\{\{|\{%|\{#|#jinja2:")
 # Ansible's and the roles' own, those of a controller that runs playbooks for people, and what a lost quote leaves.
 _OTHERS = ("ansible_", "sightglass_", "awx_", "tower_", "_raw_params")
 
@@ -32,6 +33,9 @@ def complaint(asked: Mapping[str, Any], playbook: str, names: Sequence[str]) -> 
             return f"{name}: must have at most {_MOST} characters, not {len(str(value))}"
         if name in names and _TEMPLATE.search(str(value)):
             return f"{name}: must be text and no template, not {_plain(value)}"
+        # What a lost quote leaves is shown to whoever typed it, and would be evaluated for that.
+        if name == "_raw_params" and _TEMPLATE.search(str(value)):
+            return f"what is typed behind -e must be quoted and no template, not {_plain(value)}"
     return None
 
 
