@@ -21,7 +21,7 @@ from lab.paths import CHECKOUT
 
 BUILD = Path(__file__).parents[1] / "build"
 GATEWAYS = 8
-LOST = 2
+LOST = ("gw7", "gw8")
 TRIALS = int(os.environ.get("TRIALS", "5"))
 OPEN = ("window_open", "site=gw1", "minutes=5", "purpose=debug", "reason='bench: a window'")
 CLOSE = ("window_close", "site=gw1", "reason='bench: it is over'")
@@ -80,8 +80,14 @@ def measure(lab: Lab) -> dict[str, list[dict[str, float]]]:
         note(f"fleet_off, {GATEWAYS} gateways, warm", play(lab, *OFF))
         note(f"window_status, {GATEWAYS} gateways", play(lab, "window_status"))
         play(lab, *ON)
-    with lab.unplugged("gw7"), lab.unplugged("gw8"):
-        note(f"fleet_off, {GATEWAYS} gateways, {LOST} unreachable", play(lab, *OFF, ends=2))
+    report_file = lab.state / "fleet-off.json"
+    report_file.unlink(missing_ok=True)
+    with lab.unplugged(LOST[0]), lab.unplugged(LOST[1]):
+        figures = play(lab, *OFF, f"report={report_file}", ends=2)
+    told = {row["site"]: row["confirmed"] for row in json.loads(report_file.read_text())["gateways"]}
+    if told != {gateway.name: gateway.name not in LOST for gateway in lab.gateways}:
+        raise RuntimeError(f"fleet_off confirmed others than it could reach: {told}")
+    note(f"fleet_off, {GATEWAYS} gateways, {len(LOST)} unreachable", figures)
     wait.until(lambda: play(lab, *ON), 60, "every gateway is enabled again")
     return rows
 

@@ -1,50 +1,47 @@
-"""A controller with the newest ansible-core, beside the one of .venv: another Python, from locks/ansible-newest.txt."""
+"""A controller with the newest ansible-core, beside the one of .venv: Debian 13 and its Python 3.13, on `ops`."""
 
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from lab.cache import entry, key_of
-from lab.paths import CHECKOUT, LabError
+from lab.paths import CHECKOUT, STATE_ROOT, LabError, cache_root
+from lab.rootfs import base
 
 PYTHON = "3.13"
 _LOCK = CHECKOUT / "locks" / "ansible-newest.txt"
+# Debian 13's root with a throw-away layer over it, and in it what a controller of this lab has. All of it goes with the
+# process, whose mount namespace is its own.
+_INSIDE = """
+set -eu
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/upper /mnt/work /mnt/root
+mount -t overlay overlay -o "lowerdir=$1,upperdir=/mnt/upper,workdir=/mnt/work" /mnt/root
+shift
+while [ "$1" != -- ]; do
+    if [ -d "$1" ]; then mkdir -p "/mnt/root$1"; else : >>"/mnt/root$1"; fi
+    mount --rbind "$1" "/mnt/root$1"
+    shift
+done
+shift
+exec chroot /mnt/root env --chdir="$PWD" "$@"
+"""
 
 
-def bin_folder() -> Path:
-    """Where its `ansible-playbook` is; made when it is missing. LabError when this machine has no such Python."""
-    python = _python()
-    if python is None:
-        raise LabError(f"there is no Python {PYTHON} on this machine, which the newest ansible-core needs")
+def words(program: str, *asked: str) -> list[str]:
+    """The command line of one of its programs (`playbook` is ansible-playbook); what is missing is made."""
+    packages = _packages()
+    places = ["/dev", "/proc", "/run", "/tmp", "/etc/hosts", *map(str, (CHECKOUT, STATE_ROOT, packages, cache_root()))]
+    python = ["env", f"PYTHONPATH={packages}", f"/usr/bin/python{PYTHON}", "-m", "ansible", program]
+    return ["unshare", "--mount", "--", "sh", "-c", _INSIDE, "sh", str(base(13)), *places, "--", *python, *asked]
 
+
+def _packages() -> Path:
     def make(directory: Path) -> None:
-        # Relocatable: the cache gives the directory its name when it is complete.
-        _uv("venv", "--quiet", "--relocatable", "--python", str(python), str(directory / "venv"))
-        into = str(directory / "venv" / "bin" / "python")
-        _uv("pip", "sync", "--quiet", "--require-hashes", "--python", into, str(_LOCK))
+        uv = [str(Path(sys.prefix) / "bin" / "uv"), "--no-config", "pip", "install", "--quiet", "--require-hashes"]
+        into = ["--no-deps", "--only-binary=:all:", f"--python-version={PYTHON}", f"--target={directory / 'packages'}"]
+        done = subprocess.run([*uv, *into, "-r", str(_LOCK)], capture_output=True, text=True, timeout=600, check=False)
+        if done.returncode:
+            raise LabError(f"uv pip install failed: {done.stderr.strip()[-800:]}")
 
-    key = key_of(str(python), _LOCK.read_text())
-    return entry("ansible-newest", key, "newest ansible-core", make) / "venv" / "bin"
-
-
-def _python() -> Path | None:
-    """One on the PATH, or one of pyenv's, whose own shims work for the version that is chosen only."""
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    found = shutil.which(f"python{PYTHON}", path=os.defpath)
-    candidates = [*([Path(found)] if found else []), *sorted(pyenv.glob(f"{PYTHON}.*/bin/python{PYTHON}"))]
-    return next((python for python in candidates if _works(python)), None)
-
-
-def _works(python: Path) -> bool:
-    return (
-        subprocess.run([python, "-c", "import ssl, venv"], capture_output=True, timeout=60, check=False).returncode == 0
-    )
-
-
-def _uv(*words: str) -> None:
-    uv = Path(sys.prefix) / "bin" / "uv"
-    done = subprocess.run([uv, "--no-config", *words], capture_output=True, text=True, timeout=600, check=False)
-    if done.returncode:
-        raise LabError(f"uv {words[0]} failed: {done.stderr.strip()[-800:]}")
+    return entry("ansible-newest", key_of(PYTHON, _LOCK.read_text()), "newest ansible-core", make) / "packages"

@@ -36,6 +36,15 @@ REQUIREMENTS = {
     "U5": "who opened, who watched, what was refused: a record that shows a change",
     "L1": "no customer feature, no permanent monitoring, no part of lane safety",
 }
+HEAD = (
+    "# Requirements and their proofs",
+    "",
+    "Made by `make requirements` from the tests' tags and their last results; do not edit. A requirement without a",
+    "passing proof is not done.",
+    "",
+    "| id | requirement | state | proofs |",
+    "|---|---|---|---|",
+)
 TARGET = Path(__file__).parents[1] / "docs" / "requirements.md"
 
 
@@ -61,24 +70,23 @@ def _worse(one: str, other: str) -> str:
 
 def table(found: dict[str, list[tuple[str, str]]]) -> str:
     """The document."""
-    lines = [
-        "# Requirements and their proofs",
-        "",
-        "Made by `make requirements` from the tests' tags and their last results; do not edit. A requirement without a",
-        "passing proof is not done.",
-        "",
-        "| id | requirement | state | proofs |",
-        "|---|---|---|---|",
-    ]
+    rows, proofs = [], []
     for key, text in REQUIREMENTS.items():
         tests = found.get(key, [])
-        outcomes = {outcome for _, outcome in tests}
-        state = "no proof yet" if not tests else "failed" if "failed" in outcomes else "proved in part"
-        if outcomes == {"passed"}:
-            state = "proofs pass"
-        shown = "<br>".join(f"`{name}`{'' if outcome == 'passed' else f' ({outcome})'}" for name, outcome in tests)
-        lines.append(f"| {key} | {text} | {state} | {shown} |")
-    return "\n".join([*lines, ""])
+        rows.append(
+            f"| [{key}](#{key.lower()}) | {text} | {_state({outcome for _, outcome in tests})} | {len(tests)} |"
+        )
+        shown = [f"- `{name}`{'' if outcome == 'passed' else f' ({outcome})'}" for name, outcome in tests]
+        proofs += ["", f"## {key}", "", *(shown or ["None yet."])]
+    return "\n".join([*HEAD, *rows, *proofs, ""])
+
+
+def _state(outcomes: set[str]) -> str:
+    if not outcomes:
+        return "no proof yet"
+    if "failed" in outcomes:
+        return "failed"
+    return "proofs pass" if outcomes == {"passed"} else "proved in part"
 
 
 def main() -> int:

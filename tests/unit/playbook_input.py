@@ -11,9 +11,10 @@ TEMPLATE = "{{ lookup('ansible.builtin.pipe', 'touch MARK') }}"
 OTHER_TEMPLATE = (
     "#jinja2: variable_start_string:'[%', variable_end_string:'%]'\n[% lookup('ansible.builtin.pipe', 'touch MARK') %]"
 )
-# Of every parameter: nothing where something must be, what is no text, too much of it, two lines with a terminal's
-# escape, and a template, which Ansible would evaluate.
-COMMON: tuple[Any, ...] = ("", ["gw1", "gw2"], LONG, "gw1\n\x1b[2J", TEMPLATE, OTHER_TEMPLATE)
+# Of every parameter: nothing where something must be, two lines with a terminal's escape,
+COMMON: tuple[Any, ...] = ("", "gw1\n\x1b[2J")
+# and what one look at all that was typed refuses: no text, too much of it, and templates, which Ansible would evaluate.
+UNFIT: tuple[Any, ...] = (["gw1", "gw2"], {"gw1": 1}, LONG, TEMPLATE, OTHER_TEMPLATE)
 SITE = (
     "gw9",
     "gateways",

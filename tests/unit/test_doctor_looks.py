@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import importlib.util
 import json
 import socket
 import subprocess
@@ -13,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -26,9 +25,9 @@ from sightglass.doctor import examine, host
 from sightglass.feed import look
 from sightglass.refusal import Refusal
 from tests.unit.api_parts import FakeAgent
+from tests.unit.plugins import loaded
 
 pytestmark = pytest.mark.requirement("U1")
-FILE = Path(__file__).parents[2] / "ansible" / "playbooks" / "filter_plugins" / "sightglass_doctor.py"
 JPEG = b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc0\x00\x11\x08\x02\xd0\x05\x00\x03" + bytes(9)
 ACTIVE = (
     "LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\nNeedDaemonReload=no\nNRestarts=0"
@@ -267,18 +266,9 @@ def test_where_the_feed_may_go_is_read_from_the_gates_file(tmp_path: Path) -> No
     assert examine._sources(tmp_path / "none") is None
 
 
-def _filter() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("sightglass_doctor", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
-
-
 def test_the_playbook_counts_only_who_was_seen_to_be_sound() -> None:
     """Whatever else a gateway answers, or none, is not; in the order of their numbers."""
-    filters = _filter()
+    filters = loaded("filter_plugins/sightglass_fleet.py")
     finding = {"part": "vpn", "verdict": "fail", "evidence": "down", "do": "up"}
     fine = {"part": "mtu", "verdict": "ok", "evidence": "1280", "do": ""}
     rows = filters.diagnosed({

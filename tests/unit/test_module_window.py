@@ -26,6 +26,7 @@ ENDED = {**WINDOW, "state": "closed", "cause": "closed", "urls": {}}
 WANTED = {
     "state": "open", "request_id": "request-1", "cameras": ["cam1"], "reason": "the test asks", "minutes": None,
     "purpose": "alignment", "viewers": [], "claimed_name": None, "window": None, "known": None, "fleet": False,
+    "site": None,
 }  # fmt: skip
 
 
@@ -313,6 +314,24 @@ def test_disables_once(agent: FakeAgent) -> None:
     switched(agent, "/v1/disable", "disabled", FLEET, MARK)
     assert agent.run(state="disabled", fleet=True)["disabled"] == [FLEET, MARK], "the fleet's mark is another one"
     assert agent.asked[-1][2] == {"reason": "the test asks", "fleet": True, "claimed_name": None}
+
+
+@pytest.mark.requirement("U1")
+@pytest.mark.requirement("U2")
+def test_a_gateway_that_goes_by_another_name_is_not_the_one(agent: FakeAgent) -> None:
+    """An address that stands twice in an inventory opens no window elsewhere and confirms nobody; only off is off."""
+    agent.routes["POST", "/v1/windows"] = (200, {**WINDOW, "chain": CHAIN})
+    for state in ("open", "closed", "enabled", "status"):
+        with pytest.raises(
+            module.Refused, match=r"refused \(other-site\): site: the gateway goes by 'gw1' and not by 'gw2'"
+        ):
+            agent.run(state=state, site="gw2")
+    assert {method for method, _, _ in agent.asked} == {"GET"}
+    assert agent.run(site="gw1")["state"] == "open", "the control"
+    switched(agent, "/v1/disable", "disabled", MARK)
+    with pytest.raises(module.Refused, match=r"other-site\): .*; gw1 is disabled$"):
+        agent.run(state="disabled", site="gw2")
+    assert agent.asked[-1][:2] == ("POST", "/v1/disable")
 
 
 @pytest.mark.requirement("U2")

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.playbook_input import COMMON, GOOD, LONG, MISSING, OTHER_TEMPLATE, ROWS, TEMPLATE, UNKNOWN
+from tests.unit.playbook_input import COMMON, GOOD, LONG, MISSING, OTHER_TEMPLATE, ROWS, TEMPLATE, UNFIT, UNKNOWN
+from tests.unit.plugins import loaded
 
-pytestmark = pytest.mark.requirement("U1")
+# The plays run once for all tests: four minutes on two cores that do nothing else.
+pytestmark = [pytest.mark.requirement("U1"), pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 PLAYBOOKS = ROOT / "ansible" / "playbooks"
@@ -26,7 +28,7 @@ BAD = [
     (playbook, name, value)
     for playbook, rows in ROWS.items()
     for name, own in rows.items()
-    for value in (*COMMON, *own)
+    for value in (*COMMON, *(UNFIT if name == next(iter(rows)) else ()), *own)
 ]
 SSH = """#!/bin/sh
 : >"$CALLS/$PLAY"
@@ -82,6 +84,12 @@ def plays(tmp_path_factory: pytest.TempPathFactory) -> Plays:
         if playbook != "compliance":
             play(f"limit.{playbook}", PLAYBOOKS / f"{playbook}.yml", good, "--limit", "gw1")
             play(f"good.{playbook}", PLAYBOOKS / f"{playbook}.yml", good)
+            play(f"tags.{playbook}", PLAYBOOKS / f"{playbook}.yml", good, "--tags", "something")
+    (place / "ledger").mkdir()
+    (place / "ledger" / "gw1.jsonl").write_text("somebody was here\n")
+    for playbook in ("window_open", "window_close"):
+        variables = {**GOOD[playbook], "sightglass_ledger": str(place / "ledger")}
+        play(f"ledger.{playbook}", PLAYBOOKS / f"{playbook}.yml", variables)
     for number, template in enumerate((TEMPLATE, OTHER_TEMPLATE)):
         control = template.replace("touch MARK", f"touch MARK.control{number}")
         play(f"evaluated.{number}", place / "evaluated.yml", {"reason": control})
@@ -170,12 +178,43 @@ def test_a_limit_that_leaves_the_rules_out_is_refused(plays: Plays, playbook: st
     assert f"good.{playbook}" in plays.called, plays.ended[f"good.{playbook}"]
 
 
+@pytest.mark.parametrize("playbook", [name for name in GOOD if name != "compliance"])
+def test_tags_leave_nothing_out(plays: Plays, playbook: str) -> None:
+    """With every task left out a playbook would end well, and nobody would have been asked."""
+    assert f"tags.{playbook}" in plays.called, plays.ended[f"tags.{playbook}"]
+    assert plays.ended[f"tags.{playbook}"][0] != 0
+
+
+@pytest.mark.requirement("U5")
+def test_a_ledger_that_cannot_be_read_opens_nothing_and_closes_all_the_same(plays: Plays) -> None:
+    """What is remembered of the site is not known; a window must still end."""
+    code, said = plays.ended["ledger.window_open"]
+    assert (code, "ledger.window_open" in plays.called) == (2, False), said
+    assert re.search(r"refused \(ledger\): \S+/gw1\.jsonl, line 1, is no line of a ledger", said), said
+    assert "ledger.window_close" in plays.called, plays.ended["ledger.window_close"]
+
+
 def _names(playbook: Path) -> set[str]:
     found: set[str] = set()
     for play in yaml.safe_load(playbook.read_text()):
         for task in play.get("tasks", ()):
             found |= set(task.get("sightglass_asked", {}).get("names", ()))
     return found
+
+
+@pytest.mark.parametrize("value", UNFIT, ids=["list", "object", "long", "template", "other template"])
+def test_what_is_no_plain_text_is_refused_for_every_parameter(value: Any) -> None:
+    """By the names that each playbook hands to the look; the plays above show for one of each that they do."""
+    complaint = loaded("action_plugins/sightglass_asked.py").complaint
+    for playbook, rows in ROWS.items():
+        names = sorted(_names(PLAYBOOKS / f"{SWITCH.get(playbook, playbook)}.yml"))
+        for name in rows:
+            said = complaint({**GOOD[playbook], name: value}, f"{playbook}.yml", names)
+            assert said is not None, (playbook, name)
+            assert said.startswith(f"{name}: must "), said
+            assert said.isprintable()
+            assert len(said) < 2500
+        assert complaint(GOOD[playbook], f"{playbook}.yml", names) is None, "the control"
 
 
 def test_every_parameter_of_every_playbook_has_rows() -> None:

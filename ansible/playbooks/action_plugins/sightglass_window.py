@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -54,17 +55,15 @@ class Ledger:
         Another playbook may have asked at the same time, and have written: nothing is put back to what this one heard.
         """
         asked = self.head
-        known = record in (HELD if asked is None else HELD + BROKEN)
         try:
             head = _head(chain)
-        except (ValueError, TypeError, LookupError):
-            known = False
-        if not known:
+            verdict = _verdict(record, asked, head)
+        except (ValueError, TypeError, LookupError) as error:
             # A gateway in other hands says what it likes: none of it gets into the file.
-            raise LedgerError(f"its answer tells of no record: {str(record)[:20]!a}, {str(chain)[:80]!a}")
+            raise LedgerError(f"its answer tells of no record: {str(record)[:20]!a}, {str(chain)[:80]!a}") from error
         with self._owned() as write:
-            if record not in HELD:
-                write({"alarm": record, "known": asked, "head": head})
+            if verdict is not None:
+                write({"alarm": verdict, "known": asked, "head": head})
             elif self.head is None or head["n"] > self.head["n"]:
                 write({"head": head})
             elif head["n"] == self.head["n"] and head != self.head:
@@ -93,6 +92,9 @@ class Ledger:
             fd = os.open(self.file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)  # two playbooks may speak to one site
+                file, shared = os.fstat(fd), self.file.parent.stat().st_mode & stat.S_IWGRP
+                if shared and not file.st_mode & stat.S_IWGRP and file.st_uid == os.geteuid():
+                    os.fchmod(fd, 0o660)  # operators who share a folder share what is in it
                 text = os.pread(fd, os.fstat(fd).st_size, 0)
                 self._take(text)
                 os.ftruncate(fd, text.rfind(b"\n") + 1)  # what a power cut left of a last line
@@ -129,6 +131,34 @@ def _head(given: Mapping[str, Any]) -> dict[str, Any]:
     return head
 
 
+def _verdict(record: Any, asked: Mapping[str, Any] | None, head: Mapping[str, Any]) -> str | None:
+    """What is wrong with a record, by the gateway's word or against it. Raises ValueError when that is nonsense."""
+    if asked is None or asked["n"] == 0:
+        if record not in HELD:
+            raise ValueError(record)
+        return None
+    if record in BROKEN:
+        return str(record)
+    if record != "same":
+        raise ValueError(record)
+    if head["first"] != asked["first"]:
+        return "restarted"
+    if head["n"] < asked["n"]:
+        return "shortened"
+    return "rewritten" if head["n"] == asked["n"] and head["hash"] != asked["hash"] else None
+
+
+def _shown(said: Any) -> Any:
+    """The same, with every text made a line: a gateway's words neither speak to a terminal nor look like ours."""
+    if isinstance(said, Mapping):
+        return {_shown(name): _shown(value) for name, value in said.items()}
+    if isinstance(said, list):
+        return [_shown(value) for value in said]
+    if not isinstance(said, str):
+        return said
+    return "".join(letter if letter.isprintable() else " " for letter in said)
+
+
 class ActionModule(ActionBase):  # type: ignore[misc]
     """Ansible runs this in place of the module, on the controller."""
 
@@ -139,10 +169,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """
         found: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
+        here = variables["inventory_hostname"]
         directory = Path(self._templar.template(variables.get("sightglass_ledger", DEFAULT))).expanduser()
+        site = str(self._templar.template(variables.get("sightglass_agent_site", here)))
         options = dict(self._task.args)
         accept, opens = options.pop("accept", None), options.get("state") == "open"
-        ledger, trouble = Ledger(directory, variables["inventory_hostname"]), None
+        ledger, trouble = Ledger(directory, here), None
         try:
             ledger.read()
         except LedgerError as error:
@@ -151,9 +183,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 raise AnsibleActionFail(f"refused (ledger): {error}") from error
             trouble = str(error)
         if opens and ledger.alarm is not None:
-            raise AnsibleActionFail(f"refused (ledger): {_sentence(ledger, variables['inventory_hostname'])}")
-        arguments = {**options, "known": ledger.head}
-        found |= self._execute_module("sightglass_window", arguments, task_vars=variables, wrap_async=False)
+            raise AnsibleActionFail(f"refused (ledger): {_sentence(ledger, here)}")
+        arguments = {**options, "known": ledger.head, "site": site}
+        answer = self._execute_module("sightglass_window", arguments, task_vars=variables, wrap_async=False)
+        found |= _shown(answer)
         if trouble is None and not self._task.check_mode:
             try:
                 if found.get("chain") is not None and found.get("record") is not None:
@@ -162,7 +195,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                         ledger.accept(str(accept))
             except LedgerError as error:
                 trouble = str(error)
-        found["ledger"] = trouble or _sentence(ledger, variables["inventory_hostname"])
+        found["ledger"] = trouble or _sentence(ledger, here)
         if found["ledger"]:
             Display().warning(found["ledger"])
         return found
@@ -174,6 +207,6 @@ def _sentence(ledger: Ledger, site: str) -> str | None:
         return None
     known = alarm["known"]
     return (
-        f"{site}: its record was {alarm['alarm']} (seen {alarm['at']}): event {known['n']} ({known['hash'][:12]}…), "
+        f"{site}: its record was {alarm['alarm']} (seen {alarm['at']}): event {known['n']}:{known['hash']}, "
         f"which this controller has seen, is not in it"
     )

@@ -77,6 +77,12 @@ options:
         description: The hash of the chain's first event.
         type: str
         required: true
+  site:
+    description:
+      - The name by which the gateway must go. One that goes by another is asked for nothing but to disable windows, and
+        that fails, too.
+      - The action plugin of the same name fills it in from the inventory.
+    type: str
   socket:
     description: The agent's socket.
     type: path
@@ -199,6 +205,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
             "first": {"type": "str", "required": True},
         },
     },
+    "site": {"type": "str"},
     "socket": {"type": "path", "default": "/run/sightglass-agent.sock"},
     "timeout": {"type": "int", "default": 45},
 }
@@ -300,6 +307,9 @@ def run(agent: Agent, wanted: Mapping[str, Any], *, check: bool) -> dict[str, An
 
 def _run(agent: Agent, wanted: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     before = agent.ask("GET", "/v1/status")
+    other = wanted["site"] not in (None, before["site"])
+    if other and wanted["state"] != "disabled":
+        raise Refused("other-site", _other(wanted["site"], before["site"]))
     try:
         standing, first = record(agent, wanted["known"])
     except Refused as refused:
@@ -311,7 +321,15 @@ def _run(agent: Agent, wanted: Mapping[str, Any], *, check: bool) -> dict[str, A
         if standing not in ("new", "same") and wanted["state"] == "open":
             n = wanted["known"]["n"]
             raise Refused(f"record-{standing}", f"event {n} of its record, which the controller has seen, is not in it")
-    return {**_asked(agent, wanted, before, check=check), **remembered(agent)}
+    found = {**_asked(agent, wanted, before, check=check), **remembered(agent)}
+    if other:
+        # Off is off, whoever it is; only that the right one is off is not known.
+        raise Refused("other-site", f"{_other(wanted['site'], before['site'])}; {before['site']} is {found['state']}")
+    return found
+
+
+def _other(meant: str, found: str) -> str:
+    return f"site: the gateway goes by {found!r} and not by {meant!r}, compare ansible_host and sightglass_agent_site"
 
 
 def remembered(agent: Agent) -> dict[str, Any]:

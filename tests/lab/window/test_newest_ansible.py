@@ -4,35 +4,21 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from lab import newest_ansible
-from lab.paths import LabError
 from tests.lab.window.site_under_test import ROOT, Site
 
 Play = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def newest() -> Path:
-    """The folder of its commands. Without such a Python nothing is proved here, and the report says so."""
-    try:
-        return newest_ansible.bin_folder()
-    except LabError as no:
-        if "there is no Python" not in str(no):
-            raise
-        pytest.skip(f"not proved: {no}")
-
-
-@pytest.fixture
-def play(site: Site, newest: Path) -> Play:
+def play(site: Site) -> Play:
     """Runs a playbook with it, as an operator does."""
 
     def run(playbook: str, *words: str) -> subprocess.CompletedProcess[str]:
-        path = f"PATH={newest}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
-        command = ["env", path, "ansible-playbook", f"ansible/playbooks/{playbook}.yml", *words]
+        command = newest_ansible.words("playbook", f"ansible/playbooks/{playbook}.yml", *words)
         done = site.lab.host("ops").run(command, timeout=280, check=False, cwd=str(ROOT))
         for word in ("[DEPRECATION WARNING]", "[WARNING]", "Traceback"):
             assert word not in done.stdout + done.stderr, done.stdout + done.stderr
@@ -42,11 +28,11 @@ def play(site: Site, newest: Path) -> Play:
 
 
 @pytest.mark.requirement("U1")
-def test_a_window_by_the_newest_ansible(site: Site, newest: Path, play: Play) -> None:
+def test_a_window_by_the_newest_ansible(site: Site, play: Play) -> None:
     """Open, look, close; what no gateway would accept is refused; no word of it is deprecated."""
-    version = subprocess.run([newest / "ansible", "--version"], capture_output=True, text=True, timeout=60, check=True)
-    assert "ansible [core 2.19" not in version.stdout
-    assert f"python version = {newest_ansible.PYTHON}" in version.stdout
+    version = site.lab.host("ops").run(newest_ansible.words("adhoc", "--version"), cwd=str(ROOT)).stdout
+    assert "[core 2.19" not in version
+    assert f"python version = {newest_ansible.PYTHON}" in version
     asked = ("-e", "site=gw1", "-e", "purpose=debug", "-e", "reason='Plates unread since Monday'")
     opened = play("window_open", *asked)
     assert opened.returncode == 0, opened.stdout
@@ -60,6 +46,8 @@ def test_a_window_by_the_newest_ansible(site: Site, newest: Path, play: Play) ->
     assert closed.returncode == 0, closed.stdout
     assert f"closed: {window['id']}" in closed.stdout
     site.wait_closed()
+    accepted = play("ledger_accept", "-e", "site=gw1", "-e", "reason='There was no alarm'")
+    assert accepted.returncode == 0, accepted.stdout
     for words, sentence in (
         (("-e", "site=gw9", *asked[2:]), "site: must be the name of one gateway (gw1, "),
         ((*asked, "-e", "viewer=anna"), "viewer: is not known here"),
@@ -69,6 +57,25 @@ def test_a_window_by_the_newest_ansible(site: Site, newest: Path, play: Play) ->
         assert refused.returncode == 2
         assert sentence in " ".join(refused.stdout.split())
     assert site.status()["state"] == "closed"
+
+
+@pytest.mark.requirement("U1")
+@pytest.mark.requirement("U2")
+def test_a_fleet_by_the_newest_ansible(site: Site, play: Play) -> None:
+    """What would be off, off, on, and the doctor of every gateway."""
+    off = ("-e", "reason='works at all sites'")
+    checked = play("fleet_off", *off, "--check")
+    assert (checked.returncode, "it would be disabled" in checked.stdout) == (0, True), checked.stdout
+    assert site.status()["state"] == "closed"
+    done = play("fleet_off", *off)
+    assert done.returncode == 0, done.stdout
+    assert site.status()["state"] == "disabled"
+    back = play("fleet_on", "-e", "reason='the works are over'")
+    assert back.returncode == 0, back.stdout
+    site.wait_guards()
+    examined = play("doctor", "-e", "site=gw1", "-b")
+    assert examined.returncode == 0, examined.stdout
+    assert "ok      vpn: " in examined.stdout
 
 
 @pytest.mark.requirement("U1")

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from lab import wait
+from lab.host import Host
 from lab.media import browser, next_event, watch_command
+from tests.lab.attack.policy import second_viewer, wait_viewers
 from tests.lab.window.site_under_test import ROOT, Site
 
 POLICY = ["ansible-playbook", "ansible/playbooks/site.yml", "--tags", "sightglass_tailnet_policy"]
@@ -61,6 +63,41 @@ def test_who_loses_the_capability_loses_the_picture(site: Site) -> None:
     events = [event for event in site.events(window["id"]) if event["event"] in ("joined", "left")]
     assert {event["event"] for event in events} == {"joined", "left"}
     assert {event["who"]["user"] for event in events} == {"maintainer"}
+
+
+def received(host: Host) -> int:
+    """Bytes that have come to a host over the VPN, by its own kernel's count."""
+    shown = json.loads(host.run(["ip", "-s", "-j", "link", "show", "dev", "tailscale0"]).stdout)
+    return int(shown[0]["stats64"]["rx"]["bytes"])
+
+
+@pytest.mark.requirement("P2")
+@pytest.mark.requirement("U5")
+def test_each_viewer_has_a_visit_of_their_own_with_what_they_were_sent(site: Site) -> None:
+    """Two who watch at once, one for longer: the record says so of each, as their own devices counted it."""
+    member = site.lab.host("member")
+    with second_viewer(site):
+        window = site.open()
+        wait_viewers(site, "maintainer", "member")
+        before = {host.name: received(host) for host in (site.maintainer, member)}
+        with site.watching(seconds=90):
+            command = watch_command(site.url, "--frames", "10", "--retry", "5")
+            done = member.run(command, timeout=40, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+            site.wait_frames(30)
+            site.close()
+        got = {host.name: received(host) - before[host.name] for host in (site.maintainer, member)}
+    visits = {event["who"]["user"]: event for event in site.events(window["id"]) if event["event"] == "left"}
+    assert set(visits) == {"maintainer", "member"}
+    for name, visit in visits.items():
+        # Beside the stream a device has heard its VPN's own small talk.
+        assert 0.8 * got[name] < visit["data"]["bytes"] <= got[name], (name, got[name], visit["data"])
+    assert visits["maintainer"]["data"]["bytes"] > 2 * visits["member"]["data"]["bytes"]
+    assert visits["maintainer"]["data"]["cut"] is True
+    assert "cut_ms" in visits["maintainer"]["data"]
+    assert not visits["member"]["data"].get("cut"), "it went by itself"
+    joined = [event["who"]["user"] for event in site.events(window["id"]) if event["event"] == "joined"]
+    assert sorted(joined) == ["maintainer", "member"]
 
 
 @pytest.mark.requirement("A5")
