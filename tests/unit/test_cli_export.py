@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
+from sightglass import cli_export
 from sightglass.client import PAGE
 from tests.unit.export_parts import ONE, TWO, Record, record
 from tests.unit.terminal import Terminal
@@ -39,6 +41,61 @@ def test_an_export_is_verified_far_from_its_agent(terminal: Terminal, tmp_path: 
         file.write_bytes(file.read_bytes().replace(b"nobody-joined", b"deadline"))
         code, said, _ = terminal.run("receipts", "verify", "--json", str(file))
         assert (code, {problem["name"] for problem in json.loads(said)["problems"]}) == (1, {"edited"})
+
+
+def at(monkeypatch: pytest.MonkeyPatch, now: str) -> None:
+    """The clock of whoever exports or checks shows a day."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls.fromisoformat(now).replace(tzinfo=tz)
+
+    monkeypatch.setattr(cli_export, "datetime", Clock)
+
+
+def checked(terminal: Terminal, file: Path, known: dict[str, Any] | None = None) -> tuple[int, list[str]]:
+    """The exit code of `verify FILE`, and its lines; `known` is an event that somebody remembers."""
+    words = ["--known", f"{known['n']}:{known['hash']}"] if known else []
+    code, said, _ = terminal.run("receipts", "verify", str(file), *words)
+    return code, said.splitlines()
+
+
+def test_what_a_file_cannot_prove_is_said(terminal: Terminal, tmp_path: Path) -> None:
+    """Beside how many names are gone: that the record ends there, unless its last event is remembered."""
+    file, (*_, before, end) = tmp_path / "x.json", terminal.agent.events
+    terminal.run(*EXPORT, "--window", TWO, "--output", str(file))
+    whole = [
+        f"the chain is whole of lab-gw1, after event 16: 4 events, the last is 20:{end['hash']}",
+        "events whose names are gone: 0",
+    ]
+    ends = "the file itself says that this part of the record ends there; --known proves it"
+    assert checked(terminal, file) == (0, [*whole, ends])
+    assert checked(terminal, file, before) == (0, [*whole, ends])
+    assert checked(terminal, file, end) == (0, whole)
+
+
+def test_names_that_are_gone_are_counted_and_whose_word_it_is_that_they_expired(
+    terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event's in the file, or its first line's alone, which is worth nothing before a year has passed."""
+    grown = record().add("30T10:00:00", "expired", to=13).events
+    terminal.agent.events = [{**event, "who": None} if event["n"] <= 13 else event for event in grown]
+    every, window = tmp_path / "every.json", tmp_path / "window.json"
+    at(monkeypatch, "2027-12-01")
+    terminal.run(*EXPORT, "--output", str(every))
+    terminal.run(*EXPORT, "--window", ONE, "--output", str(window))
+    gone, alone = (
+        "events whose names are gone: 8",
+        "that the names of 8 of them expired is said by the file's first line alone",
+    )
+    assert checked(terminal, every, grown[20])[1][1:] == [gone]
+    code, said = checked(terminal, window, grown[12])
+    assert (code, said[1:]) == (0, [gone, alone])
+    at(monkeypatch, "2026-12-01")
+    assert checked(terminal, every, grown[20])[1][1:] == [gone], "the control: the chain's own word needs no clock"
+    code, said = checked(terminal, window, grown[12])
+    assert (code, {line.partition(":")[0] for line in said[:-1]}, said[-1]) == (1, {"personal-missing"}, gone)
 
 
 def test_the_sheet_is_one_file(terminal: Terminal, tmp_path: Path) -> None:

@@ -14,16 +14,20 @@ from hypothesis import strategies as st
 from sightglass import receipts
 from sightglass.export import MOST_LINE, Wanted, check, document, span
 from sightglass.receipts import NO_HEAD, Head
-from tests.unit.export_parts import ABOUT, ALL, ONE, TWO, events_of, exported, part, record, sealed
+from tests.unit.export_parts import ABOUT, ALL, BEN, ONE, TWO, Record, events_of, exported, part, record, sealed
 
 pytestmark = pytest.mark.requirement("U5")
 EVENTS = record().events
 PARTS = {"all": ALL, "the first window": Wanted(ONE), "the second window": Wanted(TWO)}
 
 
-def named(lines: list[bytes], *known: Head) -> list[tuple[str, int]]:
+LATER = datetime(2028, 6, 1, tzinfo=UTC)
+"""When somebody checks, years after everything in the record."""
+
+
+def named(lines: list[bytes], *known: Head, now: datetime = LATER) -> list[tuple[str, int]]:
     """The problems' names and lines."""
-    return [(problem.name, problem.line) for problem in check(lines, known)[1].problems]
+    return [(problem.name, problem.line) for problem in check(lines, now, known)[1].problems]
 
 
 def day(number: int, hour: int = 0) -> datetime:
@@ -35,7 +39,7 @@ def day(number: int, hour: int = 0) -> datetime:
 def test_a_part_is_whole_and_any_program_reads_it(wanted: Wanted) -> None:
     """The control of every test below; one JSON object, events as the agent has them, their names included."""
     lines = exported(EVENTS, wanted)
-    about, report = check(lines)
+    about, report = check(lines, LATER)
     found, own = part(EVENTS, wanted)
     assert report.ok
     assert (report.events, report.head) == (len(own), found.last)
@@ -65,7 +69,7 @@ def test_a_span_is_without_a_gap_and_has_whole_windows(wanted: Wanted, first: in
     """So that what stands in between cannot be left out unseen."""
     found = span(EVENTS, wanted)
     assert (found.after.n + 1, found.last.n, found.chain.n) == (first, last, 20)
-    assert check(exported(EVENTS, wanted))[1].ok
+    assert check(exported(EVENTS, wanted), LATER)[1].ok
 
 
 @given(st.data())
@@ -145,16 +149,63 @@ def test_expired_names_are_no_fault_wherever_that_is_said() -> None:
     """By an event after the part, which the file's first line knows of; but not for more than that."""
     grown = record().add("30T10:00:00", "expired", to=13)
     bare = [{**event, "who": None} if event["n"] <= 13 else event for event in grown.events]
-    for wanted in (ALL, Wanted(ONE)):
-        report = check(exported(bare, wanted))[1]
+    for wanted, excused in ((ALL, 0), (Wanted(ONE), 8)):
+        report = check(exported(bare, wanted, made=OLD), LATER)[1]
         assert report.ok
-        assert report.expired > 4
+        assert (report.gone, report.expired, report.excused) == (8, 8, excused)
     bare = [{**event, "who": None} for event in grown.events]
-    assert {name for name, _ in named(exported(bare, Wanted(TWO)))} == {"personal-missing"}
+    assert {name for name, _ in named(exported(bare, Wanted(TWO), made=OLD))} == {"personal-missing"}
     # Who exports up to the end has every event that lets expire in the file: the first line's word is not needed.
-    lines = exported([{**event, "who": None} for event in EVENTS])
+    lines = exported([{**event, "who": None} for event in EVENTS], made=OLD)
     lines[0] = lines[0].replace(b'"expired_to":0', b'"expired_to":20')
     assert {name for name, _ in named(sealed(lines))} == {"personal-missing"}
+
+
+OLD = "2027-12-01T00:00:00+00:00"
+"""A year and a week after the first window."""
+
+
+def bare(made: str, expired_to: int = 10**6) -> list[bytes]:
+    """The first window's file without a name, by whoever makes a first line for it."""
+    lines = exported([{**event, "who": None} for event in EVENTS], Wanted(ONE), made=made)
+    return sealed([lines[0].replace(b'"expired_to":0', f'"expired_to":{expired_to}'.encode()), *lines[1:]])
+
+
+@pytest.mark.parametrize(
+    ("made", "now", "missing"),
+    [
+        (ABOUT["made"], LATER, 8),
+        (OLD, datetime(2026, 12, 1, tzinfo=UTC), 8),
+        # The window's first event is a year old to the second, and its name may be gone.
+        (OLD, datetime(2027, 11, 23, 7, tzinfo=UTC), 7),
+        ("2027-11-23T07:00:00+00:00", LATER, 7),
+        ("0001-01-01T00:00:00+00:00", LATER, 8),
+        ("9999-12-31T23:59:59+00:00", datetime(2026, 12, 1, tzinfo=UTC), 8),
+    ],
+    ids=str,
+)
+def test_names_that_only_the_first_line_lets_expire_are_missing_before_a_year(
+    made: str, now: datetime, missing: int
+) -> None:
+    """A year after the events themselves, by the file's date and by the clock of who checks: neither alone."""
+    assert named(bare(OLD)) == [], "the control: they are old enough"
+    assert [name for name, _ in named(bare(made), now=now)] == ["personal-missing"] * missing
+    assert check(bare(made), now)[1].gone == 8
+
+
+def test_a_time_that_has_not_come_tells_no_age() -> None:
+    """A clock that showed 2100 wrote it; its names have expired with the next event's."""
+    made = Record().add("23T10:00:00", "opening", ONE, BEN)
+    head = made.head
+    event = receipts.event(head, "2100-01-01T00:00:00+00:00", "boot", ONE, "cause", {}, "ab" * 32)
+    made.events.append({**event, "who": None})
+    made.head = Head(event["n"], event["hash"])
+    grown = made.add("23T10:01:00", "closed", ONE).add("30T10:00:00", "expired", to=3)
+    lines = exported([{**event, "who": None} for event in grown.events], Wanted(ONE), made=OLD)
+    assert named(lines) == []
+    assert named(sealed([lines[0].replace(b'"expired_to":3', b'"expired_to":1'), *lines[1:]])) == [
+        ("personal-missing", 3)
+    ]
 
 
 def test_a_file_that_ends_too_soon_or_goes_on_is_named() -> None:
@@ -178,7 +229,7 @@ def test_a_first_line_that_was_changed_is_named_or_no_export() -> None:
 def test_the_agents_own_verdict_of_then_is_told() -> None:
     """What was wrong outside the part."""
     wrong = {"ok": False, "events": 20, "expired": 0, "problems": [{"name": "edited", "line": 3, "why": "event 3 …"}]}
-    _, report = check(exported(EVENTS, Wanted(TWO), verify=wrong))
+    _, report = check(exported(EVENTS, Wanted(TWO), verify=wrong), LATER)
     assert [problem.name for problem in report.problems] == ["not-whole"]
     assert report.problems[0].why.endswith("the whole chain was not: edited: event 3 …")
 
@@ -192,7 +243,19 @@ def test_a_remembered_event_is_looked_for() -> None:
         assert [name for name, _ in named(lines, Head(n, "ab" * 32))] == ["rewritten"]
     assert [name for name, _ in named(lines, Head(14, hashes[14]))] == ["shortened"]
     with pytest.raises(ValueError, match="begins after event 16, so that it cannot tell of event 3"):
-        check(exported(EVENTS, Wanted(TWO)), [Head(3, hashes[3])])
+        check(exported(EVENTS, Wanted(TWO)), LATER, [Head(3, hashes[3])])
+
+
+def test_an_end_that_was_cut_off_is_seen_by_who_remembers() -> None:
+    """The first line says where the part ends, and anybody can write it: of two files nobody can tell which is cut."""
+    lines = exported(EVENTS, Wanted(ONE))
+    end, newest = EVENTS[12], EVENTS[11]
+    said, instead = (f'"last":{{"hash":"{one["hash"]}","n":{one["n"]}}}'.encode() for one in (end, newest))
+    cut = sealed([lines[0].replace(said, instead), *lines[1:-3], lines[-3].removesuffix(b",\n") + b"\n", lines[-1]])
+    assert (named(cut), len(cut)) == ([], len(lines) - 1)
+    remembered = Head(end["n"], end["hash"])
+    assert named(lines, remembered) == [], "the control: the file as it was exported"
+    assert [name for name, _ in named(cut, remembered)] == ["shortened"]
 
 
 @pytest.mark.parametrize(
@@ -202,14 +265,15 @@ def test_a_remembered_event_is_looked_for() -> None:
         exported(EVENTS)[0].replace(b'"format":1', b'"format":2'),
         exported(EVENTS)[0].replace(b'"n":0', b'"n":"0"'),
         exported(EVENTS)[0].replace(b'"ok":true', b'"ok":7'),
+        exported(EVENTS)[0].replace(b'"made":"2026', b'"made":"soon'),
         json.dumps(json.loads(b"".join(exported(EVENTS))), indent=1).encode(),
     ],
-    ids=range(13),
+    ids=range(14),
 )  # fmt: skip
 def test_what_is_no_export_is_one_sentence(first: bytes) -> None:
     """Also one that another program has written anew: each byte counts."""
     with pytest.raises(ValueError, match=r"^is no export of receipts, .*its first line is another$"):
-        check(first.splitlines(keepends=True))
+        check(first.splitlines(keepends=True), LATER)
 
 
 @pytest.mark.parametrize("line", [b"{}", b"[]", b"7", b'{"a":' * 5000, b"x" * MOST_LINE, b"\xff", b'{"who":null}'])
@@ -222,8 +286,8 @@ def test_a_line_that_is_no_event_is_unreadable(line: bytes) -> None:
 
 def test_no_event_at_all_is_a_whole_file() -> None:
     """A month without a window, and a gateway without any event."""
-    assert check(exported(EVENTS, Wanted(since=day(29))))[1].ok
-    _, report = check(exported([]))
+    assert check(exported(EVENTS, Wanted(since=day(29))), LATER)[1].ok
+    _, report = check(exported([]), LATER)
     assert (report.ok, report.head) == (True, NO_HEAD)
     assert events_of(exported([])) == []
 
@@ -240,7 +304,7 @@ def test_a_long_record_needs_memory_for_one_event() -> None:
 
     found = span(endless(), ALL)
     tracemalloc.start()
-    report = check(line for piece in document(ABOUT, found, endless()) for line in _lines(piece))[1]
+    report = check((line for piece in document(ABOUT, found, endless()) for line in _lines(piece)), LATER)[1]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (report.ok, report.events) == (True, 20_000)

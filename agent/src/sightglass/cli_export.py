@@ -120,7 +120,9 @@ def _write(path: Path, pieces: Iterable[str]) -> int:
 
 
 def verified(path: Path, known: str | None) -> dict[str, Any]:
-    """What an exported file says of itself, with the verdict: as the agent's, and `site`, `after` and `made`.
+    """What an exported file says of itself, with the verdict: as the agent's, and `site`, `after` and `made`; `unnamed`
+    counts the events whose names are gone. `unproven` is what the file alone says: how many of those have expired, and
+    whether its part of the record ends where the file ends.
 
     Raises Ended with a sentence for what cannot be read, or is no export.
     """
@@ -129,10 +131,11 @@ def verified(path: Path, known: str | None) -> dict[str, Any]:
     from sightglass.export import MOST_LINE, check
     from sightglass.receipts import Head
 
+    head = Head.parse(known) if known else None
     try:
         with path.open("rb") as file:
             lines = iter(lambda: file.readline(MOST_LINE + 1), b"")
-            about, report = check(lines, [Head.parse(known)] if known else [])
+            about, report = check(lines, datetime.now(UTC), [head] if head else [])
     except OSError as error:
         raise Ended(2, f"{path}: {error.strerror}") from error
     except ValueError as error:
@@ -140,5 +143,7 @@ def verified(path: Path, known: str | None) -> dict[str, Any]:
     return {
         **{name: about[name] for name in ("site", "made", "after")},
         **report.answer(),
+        "unnamed": report.gone,
+        "unproven": {"expired": report.excused, "end": head != report.head},
         "chain": asdict(report.head),
     }

@@ -141,8 +141,19 @@ def _verify(arguments: argparse.Namespace) -> int:
         lines = [whole]
     else:
         lines = [f"{problem['name']}: {problem['why']}" for problem in answer["problems"]]
-    show(arguments, answer, lines)
+    show(arguments, answer, lines + (_unproven(answer) if arguments.file else []))
     return 0 if answer["ok"] else 1
+
+
+def _unproven(answer: dict[str, Any]) -> list[str]:
+    """What a reader of an exported file must know beside the verdict."""
+    unnamed, claimed, end = answer["unnamed"], answer["unproven"]["expired"], answer["unproven"]["end"]
+    lines = [f"events whose names are gone: {unnamed}"]
+    if claimed:
+        lines.append(f"that the names of {claimed} of them expired is said by the file's first line alone")
+    if end and answer["ok"]:
+        lines.append("the file itself says that this part of the record ends there; --known proves it")
+    return lines
 
 
 def _copy(directory: Path, known: str | None) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from sightglass import receipts
+from sightglass.expiry import KEEP
 from sightglass.receipts import NO_HEAD, Head, time_of
 from sightglass.verify import Problem, Report, verify
 
@@ -97,8 +98,11 @@ def document(about: Mapping[str, Any], part: Span, events: Iterable[Mapping[str,
     yield sha.hexdigest().encode() + b'"}\n'
 
 
-def check(lines: Iterable[bytes], known: Sequence[Head] = ()) -> tuple[dict[str, Any], Report]:
+def check(lines: Iterable[bytes], now: datetime, known: Sequence[Head] = ()) -> tuple[dict[str, Any], Report]:
     """What an exported file says of itself, and the verdict on it; `known` are events that somebody remembers.
+
+    Names that are gone without an `expired` event in the file have only its first line to speak for them, which is
+    believed of events that are old enough at `now`, by the clock of whoever checks.
 
     Beyond what `verify` names: `edited` and `personal-edited` for what does not change an event's hash, `torn` for a
     file that ends too soon, `altered` for any other byte, `not-whole` where the agent's own verdict of then was
@@ -112,8 +116,9 @@ def check(lines: Iterable[bytes], known: Sequence[Head] = ()) -> tuple[dict[str,
     if early:
         raise ValueError(f"begins after event {after.n}, so that it cannot tell of event {early[0].n}")
     reader = _Reader(source, hashlib.sha256(first))
-    expired_to = about["expired_to"] if last.n < chain.n else 0
-    report = verify(reader.chain(), lambda _key: reader.who, last=last, known=known, start=after, expired_to=expired_to)
+    # Who exports up to the chain's end has every event that lets expire in the file.
+    excuse = _excuse(about["expired_to"] if last.n < chain.n else 0, _made(about), now)
+    report = verify(reader.chain(), lambda _key: reader.who, last=last, known=known, start=after, excuse=excuse)
     problems = [replace(problem, line=problem.line + 1) for problem in report.problems]
     named = {problem.line for problem in problems}
     problems += [problem for problem in reader.problems if problem.line not in named]
@@ -127,6 +132,23 @@ def check(lines: Iterable[bytes], known: Sequence[Head] = ()) -> tuple[dict[str,
     return about, replace(report, problems=tuple(problems))
 
 
+def _excuse(expired_to: int, made: datetime | None, now: datetime) -> Callable[[Mapping[str, Any]], bool]:
+    """What the first line's `expired_to` is worth. Anybody can write it and `made` anew; an event's time stands in the
+    chain."""
+    latest = min(made or now, now)
+
+    def excuse(event: Mapping[str, Any]) -> bool:
+        at = time_of(event)
+        # After now: a wrong clock's, which tells no age.
+        return event["n"] <= expired_to and at is not None and (at > now or at + KEEP <= latest)
+
+    return excuse
+
+
+def _made(about: Mapping[str, Any]) -> datetime | None:
+    return time_of({"at": about["made"]})
+
+
 def _about(line: bytes) -> dict[str, Any]:
     try:
         found = json.loads(line.removesuffix(_EVENTS) + b"}")
@@ -134,6 +156,7 @@ def _about(line: bytes) -> dict[str, Any]:
             line.endswith(_EVENTS)
             and found["format"] == FORMAT
             and all(isinstance(found[name], str) for name in ("site", "timezone", "made", "version"))
+            and _made(found) is not None
             and all(found[name] == asdict(Head(**found[name])) for name in _HEADS)
             and all(type(found[name]["n"]) is int and len(found[name]["hash"]) == len(receipts.ZERO) for name in _HEADS)
             and type(found["expired_to"]) is int

@@ -16,6 +16,8 @@ ROLLED_BACK = ("shortened", "rewritten", "unwitnessed")
 nobody remembers what was there."""
 Documents = Callable[[str], Mapping[str, Any] | None]
 """Finds a personal document by its hash; None when it is gone."""
+Excuse = Callable[[Mapping[str, Any]], bool]
+"""Whether an event's personal fields may have expired by an event that is not among the lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,15 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The verdict on a chain. `expired` counts personal documents that are gone, which is no problem."""
+    """The verdict on a chain. `gone` counts the personal documents that are gone; of them `expired`, which is no
+    problem; and of those `excused`, for which no event of the chain speaks."""
 
     events: int
     head: Head
     problems: tuple[Problem, ...]
     expired: int
+    gone: int = 0
+    excused: int = 0
 
     @property
     def ok(self) -> bool:
@@ -54,12 +59,12 @@ def verify(
     last: Head | None = None,
     known: Sequence[Head] = (),
     start: Head = NO_HEAD,
-    expired_to: int = 0,
+    excuse: Excuse = lambda _event: False,
 ) -> Report:
     """Check a chain from its first line. `personal` None: no personal documents came along, none are asked for.
 
-    A part of a chain begins after the event `start`; up to `expired_to` personal fields have expired by events that may
-    stand after it, and remembered events before it are not looked for.
+    A part of a chain begins after the event `start`, and remembered events before it are not looked for. `excuse` is
+    asked about personal fields that are gone, since the event that says so may stand after the part.
 
     `last` is the event that the chain must end with, `known` are events that somebody remembers: without them, events
     removed from the end leave no trace. Names what it finds: `torn` (the last line is not whole), `unreadable`,
@@ -70,7 +75,7 @@ def verify(
     ever: `shortened`, `rewritten` or `unwitnessed`.
     """
     remembered = [head for head in (*known, *([last] if last else [])) if head.n >= max(1, start.n)]
-    check = _Check(personal, {head.n for head in remembered}, start, expired_to=expired_to)
+    check = _Check(personal, {head.n for head in remembered}, start, excuse)
     check.hashes[start.n] = {start.hash}
     for number, raw in enumerate(lines, start=1):
         check.line(number, raw)
@@ -83,13 +88,14 @@ class _Check:
 
     personal: Documents | None
     asked: set[int]
-    head: Head = NO_HEAD
+    head: Head
+    excuse: Excuse
     number: int = 0
     expired_to: int = 0
     seen: list[int] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     gaps: list[tuple[int, range]] = field(default_factory=list)
-    gone: list[tuple[int, int]] = field(default_factory=list)
+    gone: list[tuple[int, int, bool]] = field(default_factory=list)
     hashes: dict[int, set[str]] = field(default_factory=dict)
 
     def line(self, number: int, raw: bytes) -> None:
@@ -119,9 +125,11 @@ class _Check:
 
     def report(self, remembered: Sequence[Head], last: Head | None) -> Report:
         """After the last line."""
-        expired = sum(n <= self.expired_to for n, _ in self.gone)
-        for n, number in self.gone:
-            if n > self.expired_to:
+        later = [(n, number, excused) for n, number, excused in self.gone if n > self.expired_to]
+        excused = sum(one for _, _, one in later)
+        expired = len(self.gone) - len(later) + excused
+        for n, number, one in later:
+            if not one:
                 why = f"the personal fields of event {n} are gone, and did not expire"
                 self.problems.append(Problem("personal-missing", number, why))
         self.seen.sort()
@@ -140,7 +148,7 @@ class _Check:
         more = len(self.problems) - MOST_PROBLEMS
         if more > 0:
             self.problems[MOST_PROBLEMS:] = [Problem("more", self.number, f"and {more} more problems")]
-        return Report(len(self.seen), self.head, tuple(self.problems), expired)
+        return Report(len(self.seen), self.head, tuple(self.problems), expired, len(self.gone), excused)
 
     def _meaning(self, n: int, found: Mapping[str, Any]) -> None:
         data, key = found["data"], found["personal"]
@@ -154,7 +162,7 @@ class _Check:
             return
         document = self.personal(key)
         if document is None:
-            self.gone.append((n, self.number))
+            self.gone.append((n, self.number, self.excuse(found)))
         elif digest(document) != key:
             self._name("personal-edited", f"the personal fields of event {n} were changed")
 
