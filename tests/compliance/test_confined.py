@@ -16,6 +16,8 @@ ENABLED = {
     "sightglass-console-channel.socket",
     "sightglass-shutter.socket",
 }
+FIGURES = {"sightglass-metrics.timer": "enabled", "sightglass-metrics.service": "static"}
+"""What a site has that wants figures for a Prometheus."""
 
 
 def must_have(gateway: Gateway, unit: str, wanted: Mapping[str, str]) -> dict[str, str]:
@@ -64,11 +66,12 @@ def test_window_units_are_confined(gateway: Gateway) -> None:
 @pytest.mark.control("enabled")
 @pytest.mark.requirement("N3")
 def test_nothing_is_enabled_that_must_not_be(gateway: Gateway) -> None:
-    """At boot come the gate, the agent and its sockets; nothing of a window, and nothing else of ours."""
+    """At boot come the gate, the agent, its sockets, figures where wanted; nothing of a window, or else of ours."""
     rows = gateway.output("systemctl list-unit-files --no-legend --no-pager 'sightglass*'").splitlines()
     found = {fields[0]: fields[1] for fields in map(str.split, rows)}
     wanted = {**dict.fromkeys(ENABLED, "enabled")}
     wanted |= {f"{unit}.service": "static" for unit in (*WINDOW, "sightglass-off")}
+    wanted |= FIGURES if FIGURES.keys() & found.keys() else {}
     wrong = {unit for unit in {*found, *wanted} if found.get(unit) != wanted.get(unit)}
     assert not wrong, ", ".join(
         f"{unit} is {found.get(unit, 'missing')}, must be {wanted.get(unit, 'absent')}" for unit in sorted(wrong)
@@ -78,7 +81,7 @@ def test_nothing_is_enabled_that_must_not_be(gateway: Gateway) -> None:
 @pytest.mark.control("agent")
 @pytest.mark.requirement("F3")
 def test_agent_is_confined(gateway: Gateway) -> None:
-    """The agent has no capability, and only its own state to write."""
+    """The agent has no capability and only its own state to write; what writes its figures has one of each."""
     must_have(
         gateway,
         "sightglass-agent.service",
@@ -90,3 +93,24 @@ def test_agent_is_confined(gateway: Gateway) -> None:
             **dict.fromkeys(("StateDirectoryMode", "RuntimeDirectoryMode"), "0700"),
         },
     )
+    figures = "sightglass-metrics.service"
+    if gateway.output(f"systemctl show -P LoadState {figures}").strip() == "not-found":
+        return
+    found = must_have(
+        gateway,
+        figures,
+        {
+            # Root, hence nothing within its reach that obeys root.
+            "CapabilityBoundingSet": "cap_dac_override",
+            "AmbientCapabilities": "",
+            "ProtectSystem": "strict",
+            "TemporaryFileSystem": "/run:ro",
+            "RestrictAddressFamilies": "AF_UNIX",
+            **dict.fromkeys(("NoNewPrivileges", "PrivateNetwork"), "yes"),
+            **dict.fromkeys(("StateDirectory", "RuntimeDirectory", "CacheDirectory", "LogsDirectory"), ""),
+        },
+    )
+    paths = [path.partition(":")[0] for path in found["BindPaths"].split()]
+    assert paths == ["/run/sightglass-agent.sock"], f"{figures}: BindPaths are {paths}"
+    written = found["ReadWritePaths"].split()
+    assert len(written) == 1, f"{figures}: ReadWritePaths are {written}, must be one directory"

@@ -9,11 +9,12 @@ from typing import Any, cast
 
 import pytest
 
-from tests.compliance import report, suite
-from tests.compliance.gateway import Gateway
+from tests.compliance import report, suite, test_confined
+from tests.compliance.gateway import WINDOW, Gateway
 from tests.compliance.listeners import Listener, listener
 from tests.compliance.outcome import MOST, Control, NotAssessed, Result, line
 from tests.compliance.site import LISTENERS, site_of
+from tests.compliance.test_confined import ENABLED
 from tests.requirements import REQUIREMENTS
 
 pytestmark = pytest.mark.requirement("U3")
@@ -198,6 +199,47 @@ def test_every_control_has_a_name_of_its_own_and_requirements() -> None:
         f"tests.compliance.test_{x}" for x in ("closed_world", "confined")
     }
     assert all(control.requirements and set(control.requirements) <= set(REQUIREMENTS) for control in asked.controls)
+
+
+class Units:
+    """A gateway's unit files, as `systemctl list-unit-files` has them."""
+
+    def __init__(self, **changed: str) -> None:
+        fixed = dict.fromkeys(ENABLED, "enabled") | {
+            f"{unit}.service": "static" for unit in (*WINDOW, "sightglass-off")
+        }
+        self.units = fixed | {f"sightglass-{name.replace('_', '.')}": state for name, state in changed.items()}
+
+    def output(self, _command: str) -> str:
+        """A line each."""
+        return "".join(f"{unit} {state} -\n" for unit, state in self.units.items() if state)
+
+
+@pytest.mark.parametrize(
+    ("units", "why"),
+    [
+        (Units(), None),
+        (Units(metrics_timer="enabled", metrics_service="static"), None),
+        (Units(metrics_timer="enabled"), "sightglass-metrics.service is missing, must be static"),
+        (Units(metrics_service="static"), "sightglass-metrics.timer is missing, must be enabled"),
+        (
+            Units(metrics_timer="disabled", metrics_service="static"),
+            "sightglass-metrics.timer is disabled, must be enabled",
+        ),
+        (Units(agent_socket=""), "sightglass-agent.socket is missing, must be enabled"),
+        (Units(other_service="static"), "sightglass-other.service is static, must be absent"),
+    ],
+    ids=str,
+)
+def test_what_may_be_enabled_is_a_list_and_the_figures_pair(units: Units, why: str | None) -> None:
+    """Both of the pair where figures are wanted, or neither."""
+    gateway = cast(Gateway, units)
+    if why is None:
+        test_confined.test_nothing_is_enabled_that_must_not_be(gateway)
+        return
+    with pytest.raises(AssertionError) as refused:
+        test_confined.test_nothing_is_enabled_that_must_not_be(gateway)
+    assert str(refused.value).splitlines()[0] == why
 
 
 CONTROLS = [Control(name, ("A1", "N3"), "It holds.", "tests.x", f"test_{name}") for name in ("one", "two")]

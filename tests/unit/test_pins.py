@@ -105,6 +105,17 @@ def test_what_is_not_ours_is_nobodys_business(gateway: Gateway, path: str) -> No
 
 
 @pytest.mark.requirement("F3")
+def test_a_timer_of_ours_is_a_unit_of_ours(gateway: Gateway) -> None:
+    """Where the figures are written, its drop-ins count, too."""
+    timer = "/etc/systemd/system/sightglass-metrics.timer"
+    gateway.write(timer, "[Timer]\n")
+    gateway.pin("metrics", timer)
+    assert gateway.strange() is None, "the control: pinned as it is"
+    gateway.write(f"{timer}.d/x.conf", "[Timer]\n")
+    assert gateway.strange() == f"{timer}.d/x.conf is not pinned: it changes a unit of ours"
+
+
+@pytest.mark.requirement("F3")
 def test_an_opening_does_not_believe_an_earlier_look(gateway: Gateway) -> None:
     """A file that went away in between is named at once, not half a second later."""
     gateway.write(UNIT, "something else")

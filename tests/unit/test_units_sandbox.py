@@ -12,7 +12,8 @@ UNITS = sorted(
     for file in ROLES.glob("sightglass_*/templates/*.service.j2")
     if "ProtectSystem=strict" in file.read_text() and "NoExecPaths=/" in file.read_text()
 )
-OF_A_WINDOW = [file for file in UNITS if "sightglass-agent" not in file.name]
+ALWAYS_THERE = ("sightglass-agent.service.j2", "sightglass-metrics.service.j2")
+OF_A_WINDOW = [file for file in UNITS if file.name not in ALWAYS_THERE]
 
 
 def values(file: Path, key: str) -> list[str]:
@@ -29,7 +30,7 @@ def values(file: Path, key: str) -> list[str]:
 def test_every_process_of_ours_has_a_sandbox() -> None:
     """The control: the list is not empty by mistake."""
     names = {file.name.removeprefix("sightglass-").partition(".")[0] for file in UNITS}
-    assert names == {"agent", "shutter", "feed", "mediamtx", "console"}
+    assert names == {"agent", "shutter", "feed", "mediamtx", "console", "metrics"}
 
 
 @pytest.mark.requirement("P1")
@@ -49,3 +50,21 @@ def test_what_may_be_executed_is_read_only_too(file: Path) -> None:
 def test_a_windows_processes_share_no_memory_with_others(file: Path) -> None:
     """System V memory and message queues of their own."""
     assert values(file, "PrivateIPC") == ["yes"]
+
+
+@pytest.mark.requirement("P1")
+def test_what_writes_the_figures_is_root_with_nothing_that_obeys_root() -> None:
+    """One capability and one directory to write; no network, and of /run the agent's socket."""
+    (file,) = (file for file in UNITS if file.name == "sightglass-metrics.service.j2")
+    for key, wanted in {
+        "User": [],
+        "CapabilityBoundingSet": ["CAP_DAC_OVERRIDE"],
+        "AmbientCapabilities": [],
+        "NoNewPrivileges": ["yes"],
+        "PrivateNetwork": ["yes"],
+        "RestrictAddressFamilies": ["AF_UNIX"],
+        "TemporaryFileSystem": ["/run:ro"],
+        "BindPaths": ["/run/sightglass-agent.sock"],
+        "ReadWritePaths": ["{{", "sightglass_metrics_file", "|", "dirname", "}}"],
+    }.items():
+        assert values(file, key) == wanted, key

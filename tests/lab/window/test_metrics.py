@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -36,9 +37,10 @@ def written(site: Site) -> Iterator[Site]:
         assert "changed=0 " in again.stdout.rpartition("PLAY RECAP")[2], again.stdout
         yield site
     finally:
-        assert "changed=2 " in role(site).stdout.rpartition("PLAY RECAP")[2]
+        assert "changed=3 " in role(site).stdout.rpartition("PLAY RECAP")[2]
         site.gateway.run(["rm", "-r", "/var/lib/prometheus"])
     assert site.gateway.run(["systemctl", "cat", "sightglass-metrics.timer"], check=False).returncode != 0
+    assert site.gateway.run(["test", "-e", "/etc/sightglass/pins.d/metrics.json"], check=False).returncode != 0
 
 
 def figures(site: Site) -> dict[str, float]:
@@ -96,6 +98,29 @@ def _stopped(site: Site) -> None:
     finally:
         site.gateway.run(["systemctl", "start", "sightglass-agent.service"])
     wait.until(lambda: renewed(site)["sightglass_up"] == 1, 20, "the control: with an agent it is written anew")
+
+
+@pytest.mark.requirement("U3")
+@pytest.mark.requirement("F3")
+def test_compliance_and_pins_know_what_writes_the_figures(written: Site, tmp_path: Path) -> None:
+    """The pair passes, and a window opens beside it; of the timer alone both say that the service is gone."""
+    site, service = written, "/etc/systemd/system/sightglass-metrics.service"
+    asked = ("site=gw1", f"report={tmp_path / 'report'}")
+    done = site.play("compliance", *asked)
+    assert done.returncode == 0, done.stdout
+    site.open()
+    site.close()
+    site.wait_closed()
+    site.gateway.run(["sh", "-ec", f"mv {service} /root/kept.service; systemctl daemon-reload"])
+    try:
+        done = site.play("compliance", *asked)
+        refused = site.ask_open()
+    finally:
+        site.gateway.run(["sh", "-ec", f"mv /root/kept.service {service}; systemctl daemon-reload"])
+    assert done.returncode == 2
+    assert "gw1: enabled: failed: sightglass-metrics.service is missing, must be static" in done.stdout
+    assert refused.returncode == 3
+    assert service in refused.stderr
 
 
 @pytest.mark.parametrize(

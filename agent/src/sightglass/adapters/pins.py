@@ -61,7 +61,7 @@ class Pins:
         for path, wanted in pinned.items():
             if self._hash(self._root / path.lstrip("/")) != wanted:
                 return f"{path} is not the file that was installed"
-        units = {Path(path).name for path in pinned if path.endswith((".service", ".socket"))}
+        units = {Path(path).name for path in pinned if path.endswith((".service", ".socket", ".timer"))}
         for path in self._there(units):
             if path not in pinned:
                 return f"{path} is not pinned: it changes a unit of ours"
