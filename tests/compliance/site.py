@@ -31,8 +31,8 @@ Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 
 
 class Known(BaseModel):
-    """Listeners that the site knows of. `where` any: on all addresses; `unit`: the systemd unit that holds the socket,
-    `no unit` for the kernel's own; `port` any, on loopback and VPN only: of a program that chooses one each time."""
+    """Listeners that the site knows of. `where` any: on all addresses; `unit`: who holds the socket, as owner_of names
+    it; `port` any, on loopback and VPN only: of a program that chooses one each time."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -40,7 +40,7 @@ class Known(BaseModel):
     family: Literal[4, 6, "any"] = "any"
     where: Annotated[str, AfterValidator(_place)]
     port: Port | Literal["any"]
-    unit: Annotated[str, Field(pattern=r"^(no unit|[^\s/]{1,255}\.(service|socket|scope))$")]
+    unit: Annotated[str, Field(pattern=r"^(no unit|[^\s/]{1,255}\.(service|socket|scope)|/\S{1,1023})$")]
 
     def covers(self, seen: Listener) -> bool:
         """Whether that is the one."""

@@ -28,10 +28,10 @@ SSH: dict[str, Any] = {"protocol": "tcp", "where": "any", "port": 22, "unit": "s
         ("0.0.0.0:22 0.0.0.0:* cgroup:/system.slice/ssh.service <->", (4, "any", 22, "ssh.service")),
         ("*:22 *:* cgroup:/system.slice/ssh.service v6only:0 <->", (6, "any", 22, "ssh.service")),
         ("127.0.0.53%lo:53 0.0.0.0:* uid:1 cgroup:/system.slice/dns.service", (4, "loopback", 53, "dns.service")),
-        ("[::ffff:127.0.0.1]:80 *:* cgroup:/a/b.service", (4, "loopback", 80, "b.service")),
-        ("[::ffff:10.0.0.1]:80 *:* cgroup:/a/b.service", (4, "10.0.0.1", 80, "b.service")),
-        ("[fe80::1]%eth0:546 [::]:* cgroup:/a/b.service", (6, "fe80::1", 546, "b.service")),
-        ("[fd7a::1]:80 [::]:* cgroup:/a/b.service", (6, "vpn", 80, "b.service")),
+        ("[::ffff:127.0.0.1]:80 *:* cgroup:/system.slice/b.service", (4, "loopback", 80, "b.service")),
+        ("[::ffff:10.0.0.1]:80 *:* cgroup:/system.slice/b.service", (4, "10.0.0.1", 80, "b.service")),
+        ("[fe80::1]%eth0:546 [::]:* cgroup:/system.slice/b.service", (6, "fe80::1", 546, "b.service")),
+        ("[fd7a::1]:80 [::]:* cgroup:/system.slice/b.service", (6, "vpn", 80, "b.service")),
         ("0.0.0.0:51820 0.0.0.0:* ino:0 sk:1", (4, "any", 51820, "no unit")),
         ("0.0.0.0:51820 0.0.0.0:* ino:0 sk:1 cgroup:/ <->", (4, "any", 51820, "no unit")),
     ],
@@ -40,6 +40,51 @@ def test_a_line_of_ss_is_read(row: str, seen: tuple[int, str, int, str]) -> None
     """Address, family, port and unit, also of an IPv4 address in an IPv6 socket, which is no loopback by itself."""
     family, where, port, unit = seen
     assert listener(f"tcp LISTEN 0 128 {row}", {"fd7a::1"}) == Listener("tcp", family, where, port, unit)
+
+
+USERS = "/user.slice/user-1000.slice/user@1000.service/app.slice/tailscaled.service"
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "owner"),
+    [
+        ("/system.slice/tailscaled.service", "tailscaled.service"),
+        ("/system.slice/ssh.socket", "ssh.socket"),
+        ("/system.slice/system-serial.slice/serial@1.service", "serial@1.service"),
+        # Below a unit is that unit's own, whatever it calls it.
+        ("/system.slice/containers.service/payload/system.slice/tailscaled.service", "containers.service"),
+        ("/system.slice/docker-0a1b.scope", "docker-0a1b.scope"),
+        (USERS, USERS),
+        *(
+            (f"{path}/tailscaled.service", f"{path}/tailscaled.service")
+            for path in (
+                "",
+                "/user.slice/user-1000.slice/user@1000.service/system.slice",
+                "/machine.slice/machine-a.scope/payload/system.slice",
+                "/payload/system.slice",
+                "/system.slice.d",
+            )
+        ),
+        ("/user.slice/user-1000.slice/session-2.scope", "/user.slice/user-1000.slice/session-2.scope"),
+        ("/init.scope", "/init.scope"),
+        ("unreachable:42e", "unreachable:42e"),
+        ("/user.slice/a cgroup:/system.slice/tailscaled.service", "/user.slice/a"),
+    ],
+)
+def test_only_a_unit_of_the_system_has_a_bare_name(cgroup: str, owner: str) -> None:
+    """A user's own service manager and a container's name their units as they like, also after one in the list."""
+    found = listener(f"tcp LISTEN 0 128 0.0.0.0:41641 0.0.0.0:* uid:1000 ino:1 sk:1 cgroup:{cgroup} <->", set())
+    assert found.unit == owner
+    listed = {"protocol": "tcp", "where": "any", "port": 41641, "unit": "tailscaled.service"}
+    strangers = site_of({LISTENERS: [listed]}).strangers({found})
+    assert strangers == (set() if owner == "tailscaled.service" else {found})
+
+
+def test_a_path_in_the_list_is_known() -> None:
+    """What a user's or a container's listener is called, word for word."""
+    found = Listener("tcp", 4, "any", 22, USERS)
+    assert site_of(but(unit=USERS)).strangers({found}) == set()
+    assert site_of(but(unit=USERS.replace("1000", "1001"))).strangers({found}) == {found}
 
 
 def test_what_is_no_line_of_ss_is_refused() -> None:
@@ -100,6 +145,7 @@ def but(**changed: Any) -> dict[str, Any]:
         (but(port="any"), f"{LISTENERS}[0].port: must be a number, not any, where it is any"),
         (but(where="lan"), f'{LISTENERS}[0].where: must be any, loopback, vpn or an address, not "lan"'),
         (but(unit="ssh"), f"{LISTENERS}[0].unit: String should match pattern"),
+        (but(unit="user.slice/ssh.service"), f"{LISTENERS}[0].unit: String should match pattern"),
         (but(prot=1), f"{LISTENERS}[0].prot: Extra inputs are not permitted, not 1"),
         ({LISTENERS: [{"protocol": "tcp"}]}, f"{LISTENERS}[0].where: Field required"),
         ({LISTENERS: [SSH], "sightglass_nftables_hook_port": 0}, "sightglass_nftables_hook_port: Input should be gr"),
