@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -220,6 +221,44 @@ def test_only_a_success_passed_and_only_what_was_seen_failed(tmp_path: Path) -> 
     }
     assert hung[0] == "not assessed"
     assert "Timeout" in hung[1]
+
+
+def test_nothing_around_it_leaves_a_control_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CI's environment changes nothing; what is deselected all the same is a control that did not run."""
+    (tmp_path / "test_of_surroundings.py").write_text(SUITE[: SUITE.index("@control\ndef test_unknown")])
+    for name, value in (("PYTEST_ADDOPTS", "-k good"), ("PYTEST_PLUGINS", "nothing_of_that_name")):
+        monkeypatch.setenv(name, value)
+    recorder = suite.Recorder(cast(Gateway, object()), during=False)
+    assert suite.run(recorder, tmp_path) == ""
+    assert {name: one.outcome for name, one in recorder.results.items()} == {"good": "passed", "bad": "failed"}
+
+    (tmp_path / "conftest.py").write_text("def pytest_collection_modifyitems(items): del items[1:]")
+    recorder = suite.Recorder(cast(Gateway, object()), during=False)
+    assert suite.run(recorder, tmp_path) == ""
+    told = json.dumps({"why": "", "results": [vars(one) for one in recorder.results.values()]})
+    found = report.results(recorder.controls, told)
+    assert {name: (one.outcome, one.why) for name, one in found.items()} == {
+        "good": ("passed", ""),
+        "bad": ("not assessed", "it did not run"),
+    }
+
+
+@pytest.mark.parametrize("left_out", [None, "confined"])
+def test_a_report_succeeds_with_every_control_of_the_suite_on_every_gateway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], left_out: str | None
+) -> None:
+    """One that one gateway's answer leaves out is enough to fail, whatever the environment selects."""
+    asked = suite.Recorder(during=False)
+    assert suite.run(asked) == ""
+    passed = [Result(one.id, "passed") for one in asked.controls]
+    answers = {"gw1": answer(*passed), "gw2": answer(*(one for one in passed if one.control != left_out))}
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-k listens")
+    given = {"gateways": answers, "during": False, "report": str(tmp_path)}
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(given)))
+    assert report.main() == (0 if left_out is None else 1)
+    said = capsys.readouterr().out
+    assert f"{12 - (left_out is not None)} passed, 0 failed, " in said
+    assert ("gw2: confined: not assessed: it did not run" in said) == (left_out is not None)
 
 
 def test_a_suite_that_is_empty_or_broken_says_so(tmp_path: Path) -> None:
