@@ -41,14 +41,6 @@ def play(lab: Lab, name: str, *asked: str, ends: int = 0) -> dict[str, float]:
     return {"s": took, "cpu_s": cpu}
 
 
-def forget(lab: Lab) -> None:
-    """The next connection to each gateway is a first one."""
-    ops, sockets = lab.host("ops"), list((lab.state / "cm").iterdir())
-    for socket in sockets:
-        ops.run(["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "any"], check=False, timeout=10)
-    wait.until(lambda: not any((lab.state / "cm").iterdir()), 10, "no connection is kept")
-
-
 def agent_alone(lab: Lab) -> float:
     """Seconds that the gateway's own command takes for a window, without Ansible."""
     words = "sightglass open --camera cam1 --minutes 5 --purpose debug --reason 'bench: alone'"
@@ -69,12 +61,12 @@ def measure(lab: Lab) -> dict[str, list[dict[str, float]]]:
     play(lab, "window_status")
     for _ in range(TRIALS):
         note("agent alone", {"s": agent_alone(lab), "cpu_s": 0.0})
-        forget(lab)
+        lab.forget_connections()
         note("window_open, first connection", play(lab, *OPEN))
         note("window_close", play(lab, *CLOSE))
         note("window_open, warm", play(lab, *OPEN))
         play(lab, *CLOSE)
-        forget(lab)
+        lab.forget_connections()
         note(f"fleet_off, {GATEWAYS} gateways, first connection", play(lab, *OFF))
         play(lab, *ON)
         note(f"fleet_off, {GATEWAYS} gateways, warm", play(lab, *OFF))

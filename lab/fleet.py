@@ -178,6 +178,16 @@ class Lab:
         finally:
             cgroup.squeeze(part, None)
 
+    def forget_connections(self) -> None:
+        """Ends the ssh masters of `ops`: the next connection to each gateway is a first one. One to a gateway that was
+        rebooted hangs whoever reuses it."""
+        sockets = list((self.state / "cm").iterdir())
+        for socket in sockets:
+            words = ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "any"]
+            if self.host("ops").run(words, check=False, timeout=10).returncode != 0:
+                socket.unlink(missing_ok=True)  # its master was killed
+        wait.until(lambda: not any(socket.exists() for socket in sockets), 10, "no connection is kept")
+
     def _gateway(self, name: str) -> Host:
         host = self.host(name)
         if not host.is_gateway:
@@ -194,7 +204,7 @@ class Lab:
         wait.until(lambda: cgroup.init_pid(scope) not in (before, None), 60, f"{gateway.name} booting again")
         ops = self.host("ops")
         wait.until(lambda: self._hears(gateway, ops), 30, f"{gateway.name} back on the VPN")
-        self._forget_connections()
+        self.forget_connections()
         # A packet from the side that lost its session: otherwise ops holds on to the old one for many seconds.
         gateway.run(["ping", "-c1", "-W1", str(ops.vpn4)], check=False)
         probe = 'exec 3<>"/dev/tcp/$1/22" && read -r -n4 -t1 word <&3 && [ "$word" = SSH- ]'
@@ -204,12 +214,6 @@ class Lab:
     def _hears(self, gateway: Host, ops: Host) -> bool:
         status = json.loads(gateway.run(["tailscale", "status", "--json"]).stdout)
         return addresses(status) is not None and can_reach(status, str(ops.vpn4))
-
-    def _forget_connections(self) -> None:
-        """Ends the ssh masters of `ops`: one to a gateway that was rebooted hangs whoever reuses it."""
-        for socket in (self.state / "cm").iterdir():
-            words = ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "any"]
-            self.host("ops").run(words, check=False, timeout=10)
 
 
 def down(name: str) -> bool:

@@ -3,13 +3,16 @@
 import importlib.util
 import ipaddress
 import shutil
+import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab import LabError, cache, plan, tailnet, wait
+from lab import Lab, LabError, cache, plan, tailnet, wait
 from lab.binaries import table
+from lab.host import Host
 from lab.paths import CHECKOUT, checked_name
 
 
@@ -148,3 +151,26 @@ def test_the_inventory_reaches_gateways_over_the_vpn_only() -> None:
     arguments = found["gateways"]["vars"]["ansible_ssh_common_args"]
     assert "ControlPath=/state/cm/" in arguments
     assert "UserKnownHostsFile=/state/ssh/" in arguments
+
+
+def test_a_lab_forgets_the_connections_that_it_keeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A master that lives is asked to go, and waited for; what a killed one left is taken away."""
+    place = tmp_path / "cm"
+    place.mkdir()
+    alive, stale = place / "admin@100.64.0.5", place / "admin@100.64.0.6"
+    for socket in (alive, stale):
+        socket.touch()
+    asked: list[str] = []
+
+    def run(host: Host, words: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        asked.append(f"{host.name}: {' '.join(words)}")
+        lives = str(alive) in words[2]
+        if lives:
+            threading.Timer(0.1, alive.unlink).start()
+        return subprocess.CompletedProcess(words, 0 if lives else 255)
+
+    monkeypatch.setattr(Host, "run", run)
+    row = dict.fromkeys(("wan4", "wan6", "lan4", "lan6", "vpn4", "vpn6"))
+    Lab({"name": "x", "state": str(tmp_path), "hosts": {"ops": row}}).forget_connections()
+    assert list(place.iterdir()) == []
+    assert sorted(asked) == [f"ops: ssh -o ControlPath={socket} -O exit any" for socket in (alive, stale)]

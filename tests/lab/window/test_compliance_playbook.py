@@ -208,13 +208,19 @@ def test_bad_input_is_refused_in_one_sentence(check: Check, words: list[str], se
 
 
 def test_check_mode_says_what_it_would_assess(site: Site, check: Check) -> None:
-    """And looks at nothing."""
+    """And looks at nothing: where no connection is kept, nobody logs in."""
+    site.lab.forget_connections()
     since = site.journal_end()
+
+    def logins() -> str:
+        return site.gateway.run(["journalctl", "--no-pager", "--after-cursor", since, "-u", "ssh.service"]).stdout
+
     done, found = check("--check", "-e", "during=true")
     assert (done.returncode, found) == (0, {}), done.stdout
     assert f"would assess {', '.join(names(site))} as they are and during a window of their own" in done.stdout
-    ssh = site.gateway.run(["journalctl", "--no-pager", "--after-cursor", since, "-u", "ssh.service"]).stdout
-    assert "admin" not in ssh
+    assert "Accepted" not in logins()
+    assert check("-e", "site=gw1")[0].returncode == 0
+    assert "Accepted publickey for admin" in logins(), "the control: a run that looks leaves a login"
 
 
 def test_an_inventory_without_gateways_is_no_success(check: Check) -> None:
