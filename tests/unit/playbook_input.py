@@ -73,4 +73,13 @@ GOOD: dict[str, dict[str, Any]] = {
     "compliance": {},
 }
 # A misspelt name, each for what it was meant to be: without a word the playbook would do something else.
-UNKNOWN = {"window_open": "viewer", "window_close": "windows", "window_status": "sites", "fleet_off": "reasons"}
+UNKNOWN = {
+    "window_open": "viewer",
+    "window_close": "windows",
+    "window_status": "sites",
+    "doctor": "gateway",
+    "ledger_accept": "resaon",
+    "fleet_off": "reasons",
+    "fleet_on": "reports",
+    "compliance": "durring",
+}

@@ -220,9 +220,11 @@ def test_a_fault_of_the_agent_is_no_refusal(agent: FakeAgent, path: Path, capsys
 def test_bytes_that_are_no_text_are_asked_as_they_are(agent: FakeAgent, path: Path) -> None:
     """A name typed in another encoding: the agent says what it thinks of it."""
     with spawn("guards", "--camera", "caf\udce9", "--socket", str(path)) as process:
-        process.communicate(timeout=ANSWER_S)
-    assert process.returncode == 0
-    assert agent.asked == [("guards", ("caf\ufffd",), "alignment")]
+        _, said = process.communicate(timeout=ANSWER_S)
+    assert process.returncode == 3
+    assert "camera.0: must match pattern" in said
+    assert said.endswith('not "caf\\ufffd"\n')
+    assert agent.asked == []
 
 
 @pytest.mark.requirement("U5")

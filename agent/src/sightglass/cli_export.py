@@ -48,17 +48,23 @@ def _moment(text: str, rest_of_day: timedelta) -> datetime:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from dataclasses import asdict
-
-    from sightglass.export import Wanted, document, span
-    from sightglass.sheet.page import sheet
-
     since, until = arguments.since, arguments.until
     if arguments.window is not None and (since or until):
         raise Ended(2, "--window: goes without --since and --until, a window is exported as a whole")
     if since and until and until < since:
         raise Ended(2, f"--until: must not be before --since ({since.isoformat()}), not {until.isoformat()}")
-    part = span(_events(arguments, 0), Wanted(arguments.window, since, until))
+    # Nothing is asked before there is a place to write the answer.
+    pieces = _pieces(arguments)
+    return put(pieces) if arguments.output is None else _write(arguments.output, pieces)
+
+
+def _pieces(arguments: argparse.Namespace) -> Iterator[str]:
+    from dataclasses import asdict
+
+    from sightglass.export import Wanted, document, span
+    from sightglass.sheet.page import sheet
+
+    part = span(_events(arguments, 0), Wanted(arguments.window, arguments.since, arguments.until))
     if arguments.window is not None and part.last == part.after:
         raise Ended(2, f"--window: {arguments.window} is not in the record")
     status, verdict = ask(arguments, "GET", "/v1/status"), ask(arguments, "GET", "/v1/receipts/verify")
@@ -73,10 +79,9 @@ def _export(arguments: argparse.Namespace) -> int:
             yield event
 
     if arguments.format == "html":
-        pieces: Iterable[str] = sheet({**about, **asdict(part)}, _words(arguments), events)
+        yield from sheet({**about, **asdict(part)}, _words(arguments), events)
     else:
-        pieces = (piece.decode() for piece in document(about, part, events()))
-    return put(pieces) if arguments.output is None else _write(arguments.output, pieces)
+        yield from (piece.decode() for piece in document(about, part, events()))
 
 
 def _events(arguments: argparse.Namespace, after: int) -> Iterator[dict[str, Any]]:

@@ -21,7 +21,7 @@ from sightglass.api.answers import (
 )
 from sightglass.api.bounded import MOST_BODY, Bounded
 from sightglass.api.port import AgentPort, Caller, OpenRequest, StatusView
-from sightglass.api.shapes import CloseBody, OpenBody, SwitchBody
+from sightglass.api.shapes import Camera, CloseBody, OpenBody, SwitchBody
 from sightglass.metrics import MEDIA_TYPE
 from sightglass.receipts import HEAD
 from sightglass.refusal import Refusal
@@ -173,7 +173,7 @@ def make(port: AgentPort) -> FastAPI:
     @app.get("/v1/guards", response_model=GuardsAnswer)
     async def guards(
         _caller: Anyone,
-        camera: Annotated[list[str], Query(max_length=4)] = [],  # noqa: B006 - FastAPI copies it for each request
+        camera: Annotated[list[Camera], Query(max_length=4)] = [],  # noqa: B006 - FastAPI copies it for each request
         purpose: Literal["alignment", "debug"] = "alignment",
     ) -> JSONResponse:
         found = await port.guards(tuple(camera), purpose)
