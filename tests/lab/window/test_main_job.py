@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench.window import one_window
 from lab import wait
 from lab.media import next_event
 from tests.lab.window.site_under_test import Site
@@ -42,6 +43,17 @@ def test_an_entitled_maintainer_sees_live_frames_until_the_window_is_closed(site
     opening = site.events(window["id"])[0]
     assert opening["who"]["reason"] == "a test looks at it"
     assert opening["who"]["user"] == "root"
+
+
+@pytest.mark.requirement("U4")
+def test_a_picture_is_there_and_gone_as_soon_as_a_person_expects(site: Site) -> None:
+    """From the commands to the first decoded frame and the last media byte. `make bench` has the figures; these bounds
+    hold on a machine that does other things, too."""
+    took = one_window(site.gateway, site.maintainer, site.url, "a test measures")
+    assert took["first_frame_s"] < 5, took
+    assert took["last_byte_s"] < 1, took
+    assert took["last_byte_s"] > -1, "the control: there was a picture when it was closed"
+    site.wait_closed()
 
 
 @pytest.mark.requirement("O2")
