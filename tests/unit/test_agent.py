@@ -38,7 +38,7 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
     """An agent that has started, on real files and this machine's socket tables; it never opens a window."""
     config = Config.model_validate(GOOD)
     tailnet = Tailnet(str(tmp_path / "no-socket"), "lo", "example/cap")
-    lanes = LaneListener(Mqtt(port=1), {}, lambda: 0.0, lambda: None, lambda _lane, _fps: None)
+    lanes = LaneListener(Mqtt(port=1), "lanes", {}, lambda: 0.0, lambda: None, lambda _lane, _fps: None)
     load, users = LoadWatch(config, lambda: 0.0), frozenset({99_999})
     observer = Observer(config, tailnet, lanes, load, Pins(tmp_path), users, tmp_path / "mediamtx.yml", lambda: None)
     wake, no_shutter = (lambda: None), str(tmp_path / "no-shutter")

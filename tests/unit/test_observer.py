@@ -56,7 +56,7 @@ def made(api: Slow, tmp_path: Path, now: Callable[[], float] = clock.boottime) -
     config = Config.model_validate(GOOD)
     tailnet = Tailnet("/nowhere", "lo", "example/cap")
     tailnet._http = httpx.AsyncClient(transport=api, base_url="http://local-tailscaled.sock/localapi/v0/")
-    lanes = LaneListener(Mqtt(port=1), {}, now, lambda: None, lambda _lane, _fps: None)
+    lanes = LaneListener(Mqtt(port=1), "lanes", {}, now, lambda: None, lambda _lane, _fps: None)
     users = frozenset({99_999})
     place = tmp_path / "mediamtx.yml"
     found = Observer(config, tailnet, lanes, LoadWatch(config, now), Pins(tmp_path), users, place, lambda: None)

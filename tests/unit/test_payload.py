@@ -119,7 +119,7 @@ def verdict(tmp_path: Path, path: str | None, *sent: bytes) -> Verdict:
     lane = {**GOOD["lanes"]["lane1"], "state_path": path}
     config = Config.model_validate({**GOOD, "lanes": {"lane1": lane}})
     watch = LoadWatch(config, clock.boottime)
-    listener = LaneListener(Mqtt(port=1), config.lanes, clock.boottime, lambda: None, watch.rate)
+    listener = LaneListener(Mqtt(port=1), "lanes", config.lanes, clock.boottime, lambda: None, watch.rate)
     listener.lanes.connected = True
     listener.take(lane["heartbeat_topic"], b"1", retained=False)
     for payload in sent:

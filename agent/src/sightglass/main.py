@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sightglass import announcement
-from sightglass.adapters import clock
+from sightglass.adapters import broker, clock
 from sightglass.adapters.announcer import Announcer
 from sightglass.adapters.console import ConsoleChannel
 from sightglass.adapters.feed import FeedChannel
@@ -90,6 +90,7 @@ async def run(config: Config) -> None:
     load_watch = LoadWatch(config, clock.boottime)
     lanes = LaneListener(
         config.mqtt,
+        broker.identifier(config.site, "lanes"),
         config.lanes,
         clock.boottime,
         awake.set,
@@ -140,7 +141,8 @@ def _announcer(agent: Agent, prefix: str) -> Announcer:
     config, ours = agent.config, version("sightglass")
     where = announcement.topics(prefix, config.site, config.mqtt.discovery_prefix)
     document = announcement.discovery(where, config.site, ours)
-    return Announcer(config.mqtt, where, agent.said, document, clock.boottime, clock.wall)
+    name = broker.identifier(config.site, "state")
+    return Announcer(config.mqtt, name, where, agent.said, document, clock.boottime, clock.wall)
 
 
 def _fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

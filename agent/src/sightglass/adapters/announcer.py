@@ -24,19 +24,21 @@ FAREWELL_S = 1.0
 class Announcer:
     """Keeps the broker told, across its restarts. Only how things are now counts: nothing queues up while it is away.
 
-    `look` says how things are (announcement.said), `discovery` is what is told to Home Assistant, if it is.
+    `name` is the connection's own at the broker (broker.identifier). `look` says how things are (announcement.said),
+    `discovery` is what is told to Home Assistant, if it is.
     """
 
     def __init__(
         self,
         mqtt: Mqtt,
+        name: str,
         where: Topics,
         look: Callable[[], dict[str, Any]],
         discovery: bytes,
         now: Callable[[], float],
         wall: Callable[[], datetime],
     ) -> None:
-        self._mqtt, self._where, self._look, self._discovery = mqtt, where, look, discovery
+        self._mqtt, self._name, self._where, self._look, self._discovery = mqtt, name, where, look, discovery
         self._now, self._wall = now, wall
         self._things = look()
         self._since = wall()
@@ -60,15 +62,16 @@ class Announcer:
 
     async def _life(self, _failures: int) -> None:
         will = aiomqtt.Will(self._where.availability, OFFLINE, qos=1, retain=True)
-        async with broker.client(self._mqtt, will=will) as client:
+        async with broker.client(self._mqtt, self._name, will=will) as client:
             # Nothing is subscribed to: this ends when the connection does.
             lost = asyncio.create_task(_lost(client))
             try:
-                await self._say(client, self._where.availability, ONLINE.encode())
                 if self._where.discovery is not None:
                     await self._say(client, self._where.discovery, self._discovery)
                 while not lost.done():
                     self._changed.clear()
+                    # Each time: an `offline` that somebody else has said stays no longer than the state beside it.
+                    await self._say(client, self._where.availability, ONLINE.encode())
                     await self._say(client, self._where.state, payload(self._things, self._since))
                     changed = asyncio.create_task(self._changed.wait())
                     await asyncio.wait({lost, changed}, return_when=asyncio.FIRST_COMPLETED)
