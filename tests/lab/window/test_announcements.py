@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import trustme
@@ -31,6 +31,12 @@ keyfile /etc/mosquitto/server.key
 """
 STATE, THERE = "sightglass/gw1/state", "sightglass/gw1/availability"
 DEVICE = "homeassistant/device/sightglass_gw1/config"
+BELOW = ("sightglass/#", "homeassistant/#")
+PLANTED = (
+    (STATE, '{"state": "disabled", "cause": "fleet-off"}'),
+    ("sightglass/gw1/set", "disable"),
+    ("sightglass/gw1/command", '{"open": "cam1"}'),
+)
 
 
 def role(site: Site, *asked: str) -> None:
@@ -59,8 +65,11 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, trustme.CA]
 
 
 @pytest.fixture(scope="module")
-def announced(converged: Lab, secured: tuple[Path, trustme.CA]) -> Iterator[None]:
-    """A broker with a second listener, which the agent uses and speaks at; afterwards all is as it was."""
+def announced(converged: Lab, secured: tuple[Path, trustme.CA]) -> Iterator[dict[str, list[bool]]]:
+    """A broker with a second listener, which the agent uses and speaks at; afterwards all is as it was.
+
+    Gives whether something was kept below each of BELOW: with no prefix configured, and with one alone.
+    """
     site = Site(converged, converged.host("gw1"), converged.host("maintainer"))
     folder, authority = secured
     server = authority.issue_cert("127.0.0.1")
@@ -70,21 +79,26 @@ def announced(converged: Lab, secured: tuple[Path, trustme.CA]) -> Iterator[None
     site.gateway.run(["chown", "mosquitto", "/etc/mosquitto/users"])
     put(site, CONF, LISTENERS)
     site.gateway.run(["systemctl", "restart", "mosquitto"])
+    kept = {"no prefix": below(site)}
     mqtt = {
         "host": "127.0.0.1",
         "port": 8883,
         "username": "sightglass",
         "state_prefix": "sightglass",
-        "discovery_prefix": "homeassistant",
     }
+    discovered = {**mqtt, "discovery_prefix": "homeassistant"}
     files = {"sightglass_agent_mqtt_password_file": "password", "sightglass_agent_mqtt_ca_file": "ca.pem"}
-    asked = {"sightglass_agent_mqtt": mqtt, **{name: str(folder / file) for name, file in files.items()}}
+    paths = {name: str(folder / file) for name, file in files.items()}
     try:
-        role(site, "-e", json.dumps(asked))
+        role(site, "-e", json.dumps({"sightglass_agent_mqtt": mqtt, **paths}))
+        wait.until(lambda: retained(site, STATE) is not None, 15, "the state is said")
+        kept["a state's alone"] = below(site)
+        role(site, "-e", json.dumps({"sightglass_agent_mqtt": discovered, **paths}))
+        wait.until(lambda: retained(site, DEVICE) is not None, 15, "the device is said")
         assert site.gateway.run(["stat", "-c", "%U:%G %a", "/etc/sightglass/mqtt-password"]).stdout == (
             "root:sightglass 640\n"
         )
-        yield
+        yield kept
     finally:
         site.gateway.run(["sh", "-c", f"rm {CONF} /etc/mosquitto/server.* /etc/mosquitto/users"])
         for topic in (STATE, THERE, DEVICE):
@@ -98,6 +112,11 @@ def retained(site: Site, topic: str) -> str | None:
     """What the broker keeps under a topic."""
     words = ["mosquitto_sub", "-t", topic, "-C", "1", "-W", "2", "--retained-only"]
     return site.gateway.run(words, check=False).stdout.strip() or None
+
+
+def below(site: Site) -> list[bool]:
+    """Whether the broker keeps anything below each prefix."""
+    return [retained(site, topics) is not None for topics in BELOW]
 
 
 def state(site: Site) -> dict[str, Any]:
@@ -115,7 +134,7 @@ def becomes(site: Site, what: str, cause: str | None) -> dict[str, Any]:
 @contextmanager
 def listening(site: Site) -> Iterator[subprocess.Popen[str]]:
     """Everything that is said under both prefixes from now on."""
-    words = ["mosquitto_sub", "-v", "-W", "60", "-t", "sightglass/#", "-t", "homeassistant/#"]
+    words = ["mosquitto_sub", "-v", "-W", "120", *(word for topics in BELOW for word in ("-t", topics))]
     with site.gateway.popen(words, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -123,7 +142,15 @@ def listening(site: Site) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_the_broker_is_told_each_state_with_its_cause_and_of_nobody(announced: None, site: Site) -> None:
+def test_nothing_is_said_that_no_prefix_asks_for(announced: dict[str, list[bool]], site: Site) -> None:
+    """Off by default, each of the two by itself; the control is the same question afterwards."""
+    assert announced == {"no prefix": [False, False], "a state's alone": [True, False]}
+    assert below(site) == [True, True]
+
+
+def test_the_broker_is_told_each_state_with_its_cause_and_of_nobody(
+    announced: dict[str, list[bool]], site: Site
+) -> None:
     """Retained; Home Assistant gets sensors; whatever is sent there is no command; a dead agent is offline."""
     becomes(site, "closed", state(site)["cause"])
     assert retained(site, THERE) == "online"
@@ -131,13 +158,21 @@ def test_the_broker_is_told_each_state_with_its_cause_and_of_nobody(announced: N
     assert (device["state_topic"], device["availability_topic"]) == (STATE, THERE)
     with listening(site) as heard:
         _a_life(site)
-        _commands_change_nothing(site)
+        assert heard.stdout is not None
+        lines = _commands_change_nothing(site, heard.stdout)
+        _a_stray_offline_is_repaired(site)
         heard.kill()
-        said = heard.communicate(timeout=10)[0]
+        said = "".join(lines) + heard.stdout.read()
     topics = {line.split(" ", 1)[0] for line in said.splitlines()}
     assert topics == {STATE, THERE, DEVICE, "sightglass/gw1/set", "sightglass/gw1/command"}
     opening = next(event for event in reversed(site.events()) if event["event"] == "opening")
-    private = [opening["who"]["reason"], opening["window"], str(site.gateway.vpn4), "maintainer"]
+    private = [
+        opening["who"]["reason"],
+        opening["who"]["user"],
+        opening["window"],
+        str(site.gateway.vpn4),
+        "maintainer",
+    ]
     assert all(private)
     assert [word for word in private if word in said] == []
     _offline_and_back(site)
@@ -159,21 +194,34 @@ def _a_life(site: Site) -> None:
     becomes(site, "closed", "closed")
 
 
-def _commands_change_nothing(site: Site) -> None:
+def _commands_change_nothing(site: Site, heard: IO[str]) -> list[str]:
+    """Gives what was said until all that was planted had gone out to whoever listens there."""
     before = site.status()["chain"]
-    for topic, text in (
-        (STATE, '{"state": "disabled", "cause": "fleet-off"}'),
-        ("sightglass/gw1/set", "disable"),
-        ("sightglass/gw1/command", '{"open": "cam1"}'),
-    ):
+    for topic, text in PLANTED:
         site.gateway.run(["mosquitto_pub", "-t", topic, "-m", text])
     site.gateway.run(["mosquitto_pub", "-r", "-t", THERE, "-m", "offline"])
+    lines, missing = [], {f"{topic} {text}" for topic, text in (*PLANTED, (THERE, "offline"))}
+    for line in heard:
+        lines.append(line)
+        missing.discard(line.strip())
+        if not missing:
+            break
+    assert missing == set(), "the broker has not passed on what was planted"
     now = site.status()
     assert (now["state"], now["chain"]) == ("closed", before)
+    return lines
+
+
+def _a_stray_offline_is_repaired(site: Site) -> None:
+    assert retained(site, THERE) == "offline", "planted"
+    site.sightglass("disable", "--reason", "works on the road")
+    becomes(site, "disabled", "disabled")
+    assert retained(site, THERE) == "online"
+    site.sightglass("enable", "--reason", "they are over")
+    becomes(site, "closed", "closed")
 
 
 def _offline_and_back(site: Site) -> None:
-    site.gateway.run(["mosquitto_pub", "-r", "-t", THERE, "-m", "online"])
     with listening(site) as heard:
         assert heard.stdout is not None
         site.gateway.run(["systemctl", "kill", "-s", "KILL", "sightglass-agent.service"])
@@ -192,7 +240,7 @@ def _offline_and_back(site: Site) -> None:
 
 
 def test_a_broker_that_refuses_is_named_and_the_parking_goes_on(
-    announced: None, site: Site, secured: tuple[Path, trustme.CA]
+    announced: dict[str, list[bool]], site: Site, secured: tuple[Path, trustme.CA]
 ) -> None:
     """A wrong password, and a certificate of somebody else's CA: no window, a sentence, and what to do; then mended,
     with no new agent."""
