@@ -98,7 +98,7 @@ def test_a_password_file_that_holds_none_is_one_sentence(tmp_path: Path, text: b
         path.write_bytes(text)
         path.chmod(0o640)
     with pytest.raises(broker.Unfit) as unfit:
-        broker.client(Mqtt(username="ann", password_file=str(path)), "state")
+        broker.client(Mqtt(username="ann", password_file=str(path)), "state", listens=False)
     assert str(unfit.value).startswith(f"mqtt.password_file: {path}")
     assert why in str(unfit.value)
     path.write_bytes(b"right\n")
@@ -113,10 +113,10 @@ def test_a_ca_that_is_none_is_one_sentence(tmp_path: Path) -> None:
     """Missing, and no certificate; with one, names are checked and nobody is believed without it."""
     path = tmp_path / "ca.pem"
     with pytest.raises(broker.Unfit, match=r"^mqtt\.ca_file: .*ca\.pem: No such file or directory$"):
-        broker.client(Mqtt(ca_file=str(path)), "state")
+        broker.client(Mqtt(ca_file=str(path)), "state", listens=False)
     path.write_text("none\n")
     with pytest.raises(broker.Unfit, match=r"^mqtt\.ca_file: .* must be a certificate in PEM"):
-        broker.client(Mqtt(ca_file=str(path)), "state")
+        broker.client(Mqtt(ca_file=str(path)), "state", listens=False)
     trustme.CA().cert_pem.write_to_path(path)
     context = broker._tls(Mqtt(ca_file=str(path)))
     assert context is not None

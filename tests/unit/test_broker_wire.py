@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sightglass.adapters import broker, clock
-from sightglass.adapters.announcer import Announcer
+from sightglass.adapters.announcer import FAREWELL_S, Announcer
 from sightglass.adapters.lanes import LaneListener
 from sightglass.announcement import topics
 from sightglass.config import Config, Mqtt
@@ -22,7 +22,7 @@ from tests.unit.test_config import GOOD
 CONNECT, PUBLISH, SUBSCRIBE = 0x10, 0x30, 0x80
 LANES = Config.model_validate(GOOD).lanes
 STATE_TOPIC = LANES["lane1"].state_topic
-Serve = Callable[[asyncio.StreamWriter], Awaitable[None]]
+Serve = Callable[[asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 
 class Far:
@@ -35,7 +35,7 @@ class Far:
         self.port = 0
         self._then = then
         self._server: asyncio.Server | None = None
-        self._serving: set[asyncio.Task[None] | None] = set()
+        self._serving: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Far:
         self._server = server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -45,11 +45,14 @@ class Far:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
-        await asyncio.gather(*(serving for serving in self._serving if serving), return_exceptions=True)
+        for serving in self._serving:
+            serving.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.lives += 1
-        self._serving.add(asyncio.current_task())
+        if (task := asyncio.current_task()) is not None:
+            self._serving.append(task)
         with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 kind, body = await packet(reader)
@@ -65,7 +68,7 @@ class Far:
                 elif kind & 0xF0 == SUBSCRIBE:
                     writer.write(b"\x90\x04" + body[:2] + b"\x00\x00")
                 if self._then is not None and kind & 0xF0 in (CONNECT, SUBSCRIBE):
-                    await self._then(writer)
+                    self._serving.append(asyncio.create_task(self._then(writer)))
 
 
 async def packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
@@ -101,13 +104,15 @@ async def at_work(part: Announcer | LaneListener) -> Any:
     try:
         yield
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        while not running.done():
+            # Python 3.11's wait_for, with which the library waits, loses a cancellation that comes with the answer.
+            running.cancel()
+            await asyncio.wait({running}, timeout=2 * FAREWELL_S)
 
 
 async def until(seen: Callable[[], bool], what: str) -> None:
     """Wait until it is seen."""
-    for _ in range(400):
+    for _ in range(1000):
         if seen():
             return
         await asyncio.sleep(0.01)
@@ -167,3 +172,99 @@ def test_online_is_said_again_with_each_state() -> None:
             assert states == ["closed", "open", "open"]
 
     asyncio.run(run())
+
+
+def message(kind: int, size: int, *, mid: bytes = b"") -> bytes:
+    """A message on the lane's topic, so many bytes after the packet's length."""
+    topic = STATE_TOPIC.encode()
+    head = len(topic).to_bytes(2, "big") + topic + mid + b"\x00"
+    length = bytearray()
+    left = size
+    while True:
+        left, low = divmod(left, 128)
+        length.append(low | (128 if left else 0))
+        if not left:
+            return bytes([kind]) + bytes(length) + head + b"i" * (min(size, 2 * broker.MOST_PACKET) - len(head))
+
+
+HOSTILE = {
+    "256 MB": message(0x30, 268_435_455),
+    "messages to be kept until they are released": message(0x34, 60, mid=b"\x00\x01"),
+    "messages to be acknowledged": message(0x32, 60, mid=b"\x00\x01"),
+    "a question that is for clients to ask": b"\xc0\x00",
+}
+
+
+class Hostile:
+    """A broker that says one thing as often as it is taken, up to 32 MB."""
+
+    def __init__(self, said: bytes) -> None:
+        self.said, self.taken = said * (1 + broker.MOST_PACKET // len(said)), 0
+
+    async def __call__(self, writer: asyncio.StreamWriter) -> None:
+        """Say it until nobody listens any more."""
+        await asyncio.sleep(0.05)
+        while self.taken < 32 << 20 and not writer.is_closing():
+            writer.write(self.said)
+            await writer.drain()
+            self.taken += len(self.said)
+
+
+@pytest.mark.requirement("N2")
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_broker_that_means_harm_fills_no_memory(what: str) -> None:
+    """Neither connection reads on; each begins anew, at the pace of the back-off."""
+
+    async def run(announces: bool) -> None:
+        async with Far(hostile := Hostile(HOSTILE[what])) as far:
+            gateway = Gateway(far.port)
+            part = gateway.announcer if announces else gateway.listener
+            async with at_work(part):
+                await until(lambda: far.lives > 1, "another connection")
+            assert hostile.taken < 32 << 20
+
+    for announces in (True, False):
+        asyncio.run(run(announces))
+
+
+@pytest.mark.requirement("N2")
+@pytest.mark.parametrize(
+    ("size", "announces", "lives", "states"),
+    [
+        (broker.MOST_PACKET, False, 1, 1),
+        (broker.MOST_PACKET + 1, False, 2, 0),
+        (broker.MOST_PACKET, True, 2, 0),
+    ],
+)
+def test_a_message_of_the_most_bytes_is_taken_where_one_listens(
+    size: int, announces: bool, lives: int, states: int
+) -> None:
+    """The control: the lanes' connection lives on, without a byte more; the announcer's wants no message at all."""
+
+    async def once(writer: asyncio.StreamWriter) -> None:
+        writer.write(message(0x31, size))
+
+    async def run() -> tuple[int, int]:
+        async with Far(once) as far:
+            gateway = Gateway(far.port)
+            part = gateway.announcer if announces else gateway.listener
+            async with at_work(part):
+                for _ in range(100):
+                    await asyncio.sleep(0.01)
+                    if far.lives > 1:
+                        break
+                return far.lives, len(gateway.listener.lanes.states)
+
+    assert asyncio.run(run()) == (lives, states)
+
+
+@pytest.mark.requirement("N2")
+def test_a_library_that_cannot_be_bounded_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection, rather than one without a bound."""
+    monkeypatch.delattr("paho.mqtt.client.Client._sock_recv")
+
+    async def run() -> None:
+        broker.client(Mqtt(), "lanes", listens=True)
+
+    with pytest.raises(broker.Unfit, match="cannot be bounded"):
+        asyncio.run(run())

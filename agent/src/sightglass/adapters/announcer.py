@@ -62,8 +62,8 @@ class Announcer:
 
     async def _life(self, _failures: int) -> None:
         will = aiomqtt.Will(self._where.availability, OFFLINE, qos=1, retain=True)
-        async with broker.client(self._mqtt, self._name, will=will) as client:
-            # Nothing is subscribed to: this ends when the connection does.
+        async with broker.client(self._mqtt, self._name, listens=False, will=will) as client:
+            # Nothing is subscribed to, and no message taken: this ends when the connection does.
             lost = asyncio.create_task(_lost(client))
             try:
                 if self._where.discovery is not None:

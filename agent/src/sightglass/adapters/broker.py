@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import random
 import ssl
@@ -18,7 +19,13 @@ from paho.mqtt.properties import Properties
 from sightglass.config import Mqtt
 
 MOST_PACKET = 65_536
-"""Bytes that the broker may send at once, by MQTT 5's own rule: a payload may have 256 MB, and the agent has not."""
+"""Bytes that the broker may send at once: a payload may have 256 MB, and the agent has not. MQTT 5 lets us tell the
+broker so; one that does not care is hung up on."""
+_ANSWERS = frozenset({0x20, 0x40, 0x90, 0xB0, 0xD0, 0xE0})
+"""CONNACK, PUBACK, SUBACK, UNSUBACK, PINGRESP, DISCONNECT: what a broker answers, by a packet's first byte. Whatever
+else it may send is kept or answered by the library without a bound."""
+_MESSAGES = frozenset({0x30, 0x31})
+"""PUBLISH with QoS 0, fresh or retained: nothing is subscribed to with more."""
 MOST_PASSWORD = 1024
 STEADY_S = 15.0
 """A connection that lasted so long was one: the next loss is a new one, and is logged."""
@@ -43,14 +50,14 @@ def identifier(site: str, what: str) -> str:
     return f"sightglass-{site}-{what}"
 
 
-def client(mqtt: Mqtt, name: str, **more: Any) -> aiomqtt.Client:
-    """A client that has yet to connect, and is `name` at the broker. Raises Unfit.
+def client(mqtt: Mqtt, name: str, *, listens: bool, **more: Any) -> aiomqtt.Client:
+    """A client that has yet to connect, and is `name` at the broker; one that does not listen takes no message.
 
-    The files are read each time, so that a new password or CA counts from the next connection on.
+    Raises Unfit. The files are read each time, so that a new password or CA counts from the next connection on.
     """
     connect = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     connect.MaximumPacketSize = MOST_PACKET
-    return aiomqtt.Client(
+    made = aiomqtt.Client(
         mqtt.host,
         mqtt.port,
         identifier=name,
@@ -63,6 +70,8 @@ def client(mqtt: Mqtt, name: str, **more: Any) -> aiomqtt.Client:
         properties=connect,
         **more,
     )
+    _bound(made, _ANSWERS | _MESSAGES if listens else _ANSWERS)
+    return made
 
 
 async def keep(
@@ -84,6 +93,29 @@ async def keep(
         delay = _BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)] * random.uniform(0.8, 1.2)
         failures += 1
         await asyncio.sleep(delay)
+
+
+def _bound(made: aiomqtt.Client, may_come: frozenset[int]) -> None:
+    """Hang up on a packet that is too long or none of these, before any of it is read.
+
+    The library asks its socket for the whole rest of a packet, and keeps what came until it is whole.
+    """
+    paho: Any = made._client
+    try:
+        receive, _ = paho._sock_recv, paho._in_packet["command"]
+    except (AttributeError, KeyError):
+        raise Unfit("this version of the MQTT library cannot be bounded") from None
+
+    def bounded(size: int) -> bytes:
+        # 0 before the first byte is there.
+        kind = paho._in_packet["command"]
+        if size > MOST_PACKET or (kind and kind not in may_come):
+            # The one kind of error with which the library closes its socket.
+            raise OSError(errno.EMSGSIZE, f"the broker sent what nobody asked for (0x{kind:02x}, {size} bytes)")
+        data: bytes = receive(size)
+        return data
+
+    paho._sock_recv = bounded
 
 
 def _password(mqtt: Mqtt) -> str | None:

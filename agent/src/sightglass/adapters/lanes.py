@@ -94,7 +94,9 @@ class LaneListener:
     async def _life(self, failures: int) -> None:
         topics = {topic for lane in self._config.values() for topic in (lane.state_topic, lane.heartbeat_topic)}
         try:
-            async with broker.client(self._mqtt, self._name, max_queued_incoming_messages=2 * MOST_MESSAGES) as client:
+            async with broker.client(
+                self._mqtt, self._name, listens=True, max_queued_incoming_messages=2 * MOST_MESSAGES
+            ) as client:
                 for topic in sorted(topics):
                     await client.subscribe(topic, qos=0)
                 self.lanes.connected, self._client = True, client
