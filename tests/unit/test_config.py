@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sightglass.config import Config, ConfigError, load
+from sightglass.config import Config, ConfigError, Mqtt, load
 from sightglass.sentence import sentence
 
 pytestmark = pytest.mark.requirement("F3")
@@ -92,6 +92,16 @@ def test_what_may_be_left_out_has_the_documented_value(tmp_path: Path) -> None:
     config = load(path)
     assert config.timezone == "UTC"
     assert config.model_copy(update={"timezone": "Europe/Berlin"}) == Config.model_validate(GOOD)
+
+
+@pytest.mark.requirement("U2")
+def test_nothing_is_said_on_the_broker_unless_a_prefix_is_named() -> None:
+    """Neither the state nor Home Assistant's device: an upgrade is not heard there."""
+    mqtt = Config.model_validate(GOOD).mqtt
+    assert (mqtt.state_prefix, mqtt.discovery_prefix) == (None, None)
+    assert (Mqtt().state_prefix, Mqtt().discovery_prefix) == (None, None)
+    named = Mqtt(state_prefix="sightglass", discovery_prefix="homeassistant")
+    assert (named.state_prefix, named.discovery_prefix) == ("sightglass", "homeassistant"), "the control"
 
 
 @pytest.mark.parametrize(
