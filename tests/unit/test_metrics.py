@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import math
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sightglass import cli
+from sightglass import cli, segments
 from sightglass.causes import CAUSES
 from sightglass.metrics import Figures, OpenWindow, silent, text
+from sightglass.segments import Segments
 from sightglass.store import Store
 from sightglass.window import State
 from tests.unit.terminal import Terminal
@@ -24,6 +26,7 @@ FIGURES = Figures(
     window=OpenWindow("debug", 2, 1_800_000_000.0, 1_800_000_600.0, 3, 1),
     disabled=frozenset(),
     receipts=41,
+    rolled_back=0,
     room_bytes=10**9,
     written={("opened", ""): 2, ("closed", "deadline"): 1, ("refused", "guard-lane"): 4, ("refused", "join"): 1},
     vpn_up=True,
@@ -56,6 +59,7 @@ def test_the_figures_are_read_by_prometheus_own_parser() -> None:
     assert found["sightglass_window_deadline_timestamp_seconds", ""] == 1_800_000_600
     assert (found["sightglass_window_leases", ""], found["sightglass_window_watching", ""]) == (3, 1)
     assert found["sightglass_receipts", ""] == 41
+    assert found["sightglass_receipts_rolled_back", ""] == 0
     assert found["sightglass_lane_heartbeat_age_seconds", "lane2"] == math.inf
     assert found["sightglass_windows_opened_total", ""] == 2
     assert found["sightglass_windows_closed_total", "deadline"] == 1
@@ -67,7 +71,6 @@ def test_what_can_be_foreseen_begins_at_nought() -> None:
     """Prometheus sees no increase in a series that begins at 1."""
     found = values(text(dataclasses.replace(FIGURES, written={})))
     assert [found["sightglass_windows_closed_total", cause] for cause in CAUSES] == [0] * len(CAUSES)
-    assert found["sightglass_receipts_rolled_back_total", ""] == 0
 
 
 def test_what_is_not_known_is_absent() -> None:
@@ -108,6 +111,30 @@ def test_the_store_counts_what_it_has_written(tmp_path: Path) -> None:
         ("refused", "second-window"): 1,
         ("closed", "deadline"): 1,
     }
+
+
+def test_a_rollback_is_told_of_for_as_long_as_the_record_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By each later start, until two segments have begun after it; without room for the event, too."""
+    store = Store(tmp_path, "boot")
+    store.append("disabled", None, {"cause": "disabled"}, None)
+    assert store.rolled_back == 0
+    chain = tmp_path / "receipts" / "chain.jsonl"
+    chain.write_bytes(chain.read_bytes().splitlines(keepends=True)[0])
+    with pytest.MonkeyPatch.context() as full:
+        full.setattr(Segments, "write", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        assert Store(tmp_path, "boot").rolled_back == 1
+    assert [Store(tmp_path, "boot").rolled_back for _ in range(3)] == [1, 1, 1]
+    monkeypatch.setattr(segments, "FULL_BYTES", 10_000)
+    sizes: list[int] = []
+    while not sizes or Store(tmp_path, "boot").rolled_back:
+        store = Store(tmp_path, "boot")
+        before = len(list(chain.parent.glob("chain-*")))
+        while len(list(chain.parent.glob("chain-*"))) == before:
+            store.append("refused", None, {"what": "open", "why": "x" * 3000}, None)
+        sizes.append(before + 1)
+    assert sizes == [1, 2]
 
 
 def test_the_command_shows_what_the_agent_says(terminal: Terminal) -> None:

@@ -173,7 +173,7 @@ def test_the_board_shows_a_window_and_its_end(watched: Watched) -> None:
 def test_the_board_shows_what_is_off_and_what_is_silent(watched: Watched) -> None:
     """The marks, a record that was rolled back, and a gateway without an agent."""
     off: Figures = dataclasses.replace(
-        FIGURES, state="disabled", window=None, disabled=frozenset({"fleet-off"}), written={("rolled-back", ""): 1}
+        FIGURES, state="disabled", window=None, disabled=frozenset({"fleet-off"}), written={}, rolled_back=1
     )
     watched.say(text(off))
     titles = ("Sites", "Disabled", "Records rolled back", "Silent")
@@ -205,7 +205,8 @@ def test_the_alerts_of_a_gateway_that_is_well_are_quiet(watched: Watched) -> Non
         key_expiry=now + 86400,
         vpn_up=False,
         room_bytes=10**6,
-        written={("rolled-back", ""): 1},
+        written={},
+        rolled_back=1,
     )
     watched.say(text(ill))
     assert {name for name, rule in ALERTS.items() if watched.ask(rule["expr"])} == set(ALERTS) - {"SightglassSilent"}

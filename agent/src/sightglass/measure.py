@@ -23,6 +23,7 @@ async def measure(agent: Agent, status: StatusView) -> Figures:
         window=_window(agent),
         disabled=frozenset(str(mark["cause"]) for mark in status.disabled),
         receipts=store.head.n,
+        rolled_back=store.rolled_back,
         room_bytes=_free(agent),
         written=dict(store.written),
         vpn_up=vpn is not None and vpn.state == "Running" and bool(vpn.own) and set(vpn.own) <= set(vpn.present),

@@ -32,10 +32,10 @@ class OpenWindow:
 class Figures:
     """What is counted and measured of one gateway; None where it is not known.
 
-    `written` are the events written since this agent's start, by name and by what stood beside it (a cause, a refused
-    opening's rule, or nothing). `contact_age_s` counts from the last sign of the VPN's control plane, `key_expiry` is
-    in seconds since 1970 and None for a key that never expires. `heartbeats` are the ages in seconds by lane,
-    infinite where none was heard.
+    `rolled_back` are the record's own events of that name (Store.rolled_back). `written` are the events written since
+    this agent's start, by name and by what stood beside it (a cause, a refused opening's rule, or nothing).
+    `contact_age_s` counts from the last sign of the VPN's control plane, `key_expiry` is in seconds since 1970 and None
+    for a key that never expires. `heartbeats` are the ages in seconds by lane, infinite where none was heard.
     """
 
     site: str
@@ -44,6 +44,7 @@ class Figures:
     window: OpenWindow | None
     disabled: frozenset[str]
     receipts: int
+    rolled_back: int
     room_bytes: int | None
     written: Mapping[tuple[str, str], int]
     vpn_up: bool
@@ -90,6 +91,8 @@ def _families(figures: Figures) -> Iterator[Metric]:
         yield from _window(figures.window)
     yield from _counters(figures.written)
     yield GaugeMetricFamily("sightglass_receipts", "Events in the record.", figures.receipts)
+    rolled = "Events of the last two segments that say that a start found the record shorter, changed or gone."
+    yield GaugeMetricFamily("sightglass_receipts_rolled_back", rolled, figures.rolled_back)
     yield from _known("sightglass_receipts_free_bytes", "Room on the record's disk.", figures.room_bytes)
     yield GaugeMetricFamily("sightglass_vpn_up", "Whether the VPN runs and its addresses are there.", figures.vpn_up)
     age = "Since the last sign of the VPN's control plane."
@@ -135,8 +138,6 @@ def _counters(written: Mapping[tuple[str, str], int]) -> Iterator[Metric]:
     refused = "Refusals that were recorded, by rule; `join` is a viewer's."
     yield counter("sightglass_refused", refused, "refused", "rule", ("join",))
     yield counter("sightglass_viewers_joined", "Viewers who came.", "joined", None)
-    rolled = "Starts that found the record shorter, changed or gone."
-    yield counter("sightglass_receipts_rolled_back", rolled, "rolled-back", None)
 
 
 def _known(name: str, help_text: str, value: float | None) -> Iterator[Metric]:

@@ -60,7 +60,7 @@ class Store:
         self._mark = directory / "disabled.json"
         self._trust = Trust()
         self._open: set[str] = set()
-        self._expired = self._swept = 0
+        self._expired = self._swept = self._rollbacks = 0
         # Agents before this one kept none: the first start after them is no alarm.
         self._witnessed = False
         self._newest = EARLIEST
@@ -69,7 +69,7 @@ class Store:
         recent = self._segments.recent
         self._personal.recover(lambda digest: any(event["personal"] == digest for event in events(recent())))
         # What was done to the chain comes first: with the next event the witness forgets what it knew.
-        self._due = self._rolled_back()
+        self._due = self._judged()
         if torn is not None:
             # A power cut in the middle of a write: it never had an effect. An event in its place says so.
             self._due.append(_Owed(_now(), "torn", None, asdict(torn)))
@@ -82,6 +82,14 @@ class Store:
     def head(self) -> Head:
         """The newest event."""
         return self._head
+
+    @property
+    def rolled_back(self) -> int:
+        """The `rolled-back` events in what a start reads, and since, those that wait for room included.
+
+        No later start has them fewer before the record has grown by a segment or two: it is no count of this agent's.
+        """
+        return self._rollbacks + sum(owed.event == "rolled-back" for owed in self._due)
 
     def append(
         self, event: str, window: str | None, data: Mapping[str, Any], personal: Mapping[str, Any] | None
@@ -254,13 +262,15 @@ class Store:
             self._open.discard(event["window"])
         elif name == "enabled":
             self._newest = max(EARLIEST, time_of(event) or EARLIEST)
+        elif name == "rolled-back":
+            self._rollbacks += 1
         elif name == "started":
             self._witnessed = data.get("witnessed") is True
         elif name == "expired" and type(data.get("from")) is int and type(data.get("to")) is int:
             # From where the last sweep began: a power cut may have left documents that it was about to remove.
             self._swept, self._expired = min(data["from"], event["n"]), min(data["to"], event["n"])
 
-    def _rolled_back(self) -> list[_Owed]:
+    def _judged(self) -> list[_Owed]:
         known, found = self._witness.read(), self._head
         start = known.n - 1 if known and known.n else 0
         what = judge(known, found, events(self._segments.lines(start), start), witnessed=self._witnessed)
