@@ -29,6 +29,7 @@ pytestmark = pytest.mark.requirement("U2")
 FOLDER = Path(__file__).parents[2] / "monitoring"
 BOARD: dict[str, Any] = json.loads((FOLDER / "board.json").read_text())
 ASKED = {panel["title"]: target["expr"] for panel in BOARD["panels"] for target in panel["targets"]}
+WRITTEN = "/var/lib/prometheus/node-exporter/sightglass.prom"
 VARIABLES = {"$site": ".*"}
 ALERTS = {rule["alert"]: rule for rule in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"][0]["rules"]}
 
@@ -194,7 +195,7 @@ def test_every_panel_has_something_to_show(watched: Watched) -> None:
 
 
 def test_the_alerts_of_a_gateway_that_is_well_are_quiet(watched: Watched) -> None:
-    """And each one fires, in time, on what it is for (by promtool below): here with the real figures."""
+    """And each one fires on what it is for: here with the real figures, when it does is below."""
     now = time.time()
     sound = dataclasses.replace(FIGURES, state="closed", window=None, written={}, key_expiry=now + 90 * 86400)
     watched.say(text(sound))
@@ -212,6 +213,104 @@ def test_the_alerts_of_a_gateway_that_is_well_are_quiet(watched: Watched) -> Non
     assert {name for name, rule in ALERTS.items() if watched.ask(rule["expr"])} == set(ALERTS) - {"SightglassSilent"}
     watched.say(silent())
     assert {name for name, rule in ALERTS.items() if watched.ask(rule["expr"])} == {"SightglassSilent"}
+
+
+SOUND = {
+    "sightglass_up": "1x60",
+    f'node_textfile_mtime_seconds{{file="{WRITTEN}"}}': "0+60x60",
+    'node_textfile_mtime_seconds{file="/var/lib/prometheus/node-exporter/apt.prom"}': "0x60",
+    "sightglass_receipts_rolled_back": "0x60",
+    "sightglass_window_deadline_timestamp_seconds": "3600x60",
+    "sightglass_vpn_key_expiry_timestamp_seconds": "7776000x60",
+    "sightglass_vpn_up": "1x60",
+    "sightglass_receipts_free_bytes": "1000000000x60",
+}
+"""An hour of a gateway that is well, a value each minute; another file beside its own is renewed by hand alone."""
+
+
+@pytest.mark.parametrize(
+    ("alert", "figure", "values", "quiet", "fires", "value"),
+    [
+        ("SightglassSilent", "sightglass_up", "0x60", 4, 5, ""),
+        ("SightglassSilent", f'node_textfile_mtime_seconds{{file="{WRITTEN}"}}', "0x60", 10, 11, ""),
+        ("SightglassRecordRolledBack", "sightglass_receipts_rolled_back", "0 0 1x60", 1, 2, ""),
+        ("SightglassWindowOverdue", "sightglass_window_deadline_timestamp_seconds", "0x60", 2, 3, ""),
+        (
+            "SightglassVpnKeyExpires",
+            "sightglass_vpn_key_expiry_timestamp_seconds",
+            "1209720x60",
+            2,
+            3,
+            "13d 23h 59m 0s",
+        ),
+        ("SightglassVpnDown", "sightglass_vpn_up", "0x60", 14, 15, ""),
+        ("SightglassRecordFull", "sightglass_receipts_free_bytes", "1000000x60", 14, 15, "976.6ki"),
+    ],
+)
+def test_each_alert_fires_in_time_and_alone(
+    programs: Path, tmp_path: Path, alert: str, figure: str, values: str, quiet: int, fires: int, value: str
+) -> None:
+    """A minute earlier it does not, and an hour of a gateway that is well sets off none."""
+    (labels,) = re.findall(r"{(.*)}", figure) or [""]
+    expected = fired(alert, value, dict(re.findall(r'(\w+)="(.*?)"', labels)))
+    ill = {**SOUND, figure: values}
+    promtool(programs, tmp_path, SOUND, {minute: {} for minute in range(0, 60, 5)})
+    promtool(programs, tmp_path, ill, {quiet: {}, fires: {alert: expected}})
+    with pytest.raises(AssertionError, match="FAILED"):
+        promtool(programs, tmp_path, ill, {fires: {}})
+
+
+def fired(alert: str, value: str, labels: dict[str, str]) -> dict[str, Any]:
+    """An alert as Prometheus sends it."""
+    rule = ALERTS[alert]
+    words = {
+        name: re.sub(r"{{ \$value .*? }}", value, text.replace("{{ $labels.instance }}", "gw1"))
+        for name, text in rule["annotations"].items()
+    }
+    return {"exp_labels": {**rule["labels"], "instance": "gw1", **labels}, "exp_annotations": words}
+
+
+def promtool(programs: Path, folder: Path, figures: dict[str, str], expected: dict[int, dict[str, Any]]) -> None:
+    """Prometheus' own trial of the rules: by minute, the alerts that are sent and no other."""
+    series = [
+        {
+            "series": name.replace("{", '{instance="gw1",') if "{" in name else f'{name}{{instance="gw1"}}',
+            "values": said,
+        }
+        for name, said in figures.items()
+    ]
+    trials = [
+        {"eval_time": f"{minute}m", "alertname": name, "exp_alerts": [sent[name]] if name in sent else []}
+        for minute, sent in expected.items()
+        for name in ALERTS
+    ]
+    file = folder / "alerts_test.yml"
+    document = {
+        "rule_files": [str(FOLDER / "alerts.yml")],
+        "evaluation_interval": "1m",
+        "tests": [{"interval": "1m", "input_series": series, "alert_rule_test": trials}],
+    }
+    file.write_text(yaml.safe_dump(document))
+    command = [str(programs / "promtool"), "test", "rules", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_role_takes_no_file_that_the_alerts_do_not_know() -> None:
+    """Nor a pause that is longer than what they take for an end."""
+    tasks = yaml.safe_load((FOLDER.parent / "roles" / "sightglass_metrics" / "tasks" / "main.yml").read_text())
+    (taken,) = re.findall(r"match\('(.*)'\)", tasks[0]["ansible.builtin.assert"]["that"])
+    (known,) = re.findall(r'file=~"(.*?)"', ALERTS["SightglassSilent"]["expr"])
+    for file, both in (
+        (WRITTEN, True),
+        ("/sightglass.prom", True),
+        ("/a/gw1.prom", False),
+        ("/a/sightglassXprom", False),
+    ):
+        assert (re.fullmatch(taken, file) is not None) is both
+        assert (re.fullmatch(known.replace("\\\\", "\\"), file) is not None) is both
+    (longest,) = re.findall(r"every_s <= (\d+)", tasks[1]["ansible.builtin.assert"]["that"])
+    assert f"> {longest}" in ALERTS["SightglassSilent"]["expr"]
 
 
 def test_promtool_takes_the_alerts_and_the_figures(programs: Path) -> None:

@@ -127,8 +127,10 @@ def test_compliance_and_pins_know_what_writes_the_figures(written: Site, tmp_pat
     ("given", "said"),
     [
         ("sightglass_metrics_file=figures.prom", "must be an absolute path"),
+        (f"sightglass_metrics_file={FOLDER}/gw1.prom", "that ends in /sightglass.prom"),
         ("sightglass_metrics_file=/nowhere/sightglass.prom", "/nowhere is none on this gateway"),
-        ('{"sightglass_metrics_every_s": 5}', "must be from 15 to 3600, not 5"),
+        ('{"sightglass_metrics_every_s": 301}', "must be from 15 to 300, not 301"),
+        ('{"sightglass_metrics_every_s": 5}', "must be from 15 to 300, not 5"),
     ],
 )
 def test_what_the_role_cannot_do_is_one_sentence(site: Site, given: str, said: str) -> None:
