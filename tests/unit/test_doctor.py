@@ -15,15 +15,14 @@ import pytest
 from sightglass.adapters.tailnet import Tailnet, TailnetError
 from sightglass.doctor import finding, host, site, vpn
 from sightglass.doctor.finding import Finding
-from sightglass.facts import Lane, Listener, Standing
+from sightglass.facts import Listener, Standing
 from sightglass.payload import Unreadable
 from tests.unit.test_fuzz import STATUS
-from tests.unit.test_guards import FACTS, NOW, VPN
+from tests.unit.test_guards import FACTS, LANE, NOW, VPN
 
 pytestmark = pytest.mark.requirement("U1")
 STANDING = Standing(None, False, (), frozenset({"1", "2"}), {}, 1280, ("eth0", 1500))
 MAY = frozenset({"1", "2"})
-LANE = Lane("lane1", True, "idle", 0.5, frozenset({"idle"}), 5.0)
 LOOK = site.Look(12, (1280, 720), 1.2)
 WINDOW = {8554: "players", 8550: "the page"}
 RUNS = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running", "UnitFileState": "enabled"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
@@ -24,9 +25,10 @@ EXPOSURE = Exposure(
     users=frozenset({2000, 2001, 2002}),
     ports=frozenset({8550, 8554, 8889, 8189}),
     config_intact=True,
+    strange=None,
 )
-LANE = Lane("lane1", True, "idle", 0.5, frozenset({"idle"}), 5.0)
-FACTS = Facts(False, False, Clock(NOW, NOW - timedelta(days=1)), VPN, EXPOSURE, (LANE,))
+LANE = Lane("lane1", True, "idle", 0.5, frozenset({"idle"}), 5.0, None, math.inf)
+FACTS = Facts(False, False, Clock(NOW, NOW - timedelta(days=1)), VPN, EXPOSURE, (LANE,), (), 600.0)
 
 
 def test_all_is_well() -> None:
@@ -106,10 +108,12 @@ def test_the_exposure_guard_is_closed_world(stranger: Listener, outcome: Outcome
 
 
 @pytest.mark.requirement("F3")
-def test_a_changed_configuration_fails_and_an_unread_socket_table_is_unknown() -> None:
+def test_a_changed_configuration_or_file_fails_and_an_unread_socket_table_is_unknown() -> None:
     """An empty answer is not 'nothing listens'."""
     changed = dataclasses.replace(FACTS, exposure=dataclasses.replace(EXPOSURE, config_intact=False))
     assert guards.exposure(changed).outcome is Outcome.FAIL
+    strange = dataclasses.replace(FACTS, exposure=dataclasses.replace(EXPOSURE, strange="/a is not pinned"))
+    assert guards.exposure(strange).outcome is Outcome.FAIL
     assert guards.exposure(dataclasses.replace(FACTS, exposure=None)).outcome is Outcome.UNKNOWN
 
 

@@ -1,8 +1,10 @@
-"""What was observed, as frozen values. Whatever could not be observed is None, and None is never a pass."""
+"""What was observed, as frozen values. Whatever could not be observed is None, and that is never a pass.
+
+Nor is what nobody gathered: no value that a guard is content with is a default here.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,7 +49,7 @@ class Exposure:
     """Every listener of the host, and what a window may have: `allowed` is exact, `users` and `ports` are ours.
 
     `config_intact` says whether MediaMTX's configuration is still the one that was rendered for this window, `strange`
-    which installed file is not as the roles pinned it, as a sentence.
+    which installed file is not as the roles pinned it, as a sentence; None: each is.
     """
 
     listeners: frozenset[Listener]
@@ -55,7 +57,7 @@ class Exposure:
     users: frozenset[int]
     ports: frozenset[int]
     config_intact: bool
-    strange: str | None = None
+    strange: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,9 @@ class Lane:
     heartbeat_age_s: float | None
     safe: frozenset[str]
     max_age_s: float
+    state_age_s: float | None
+    state_max_age_s: float
     trouble: str | None = None
-    state_age_s: float | None = None
-    state_max_age_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +110,8 @@ class Facts:
     vpn: Vpn | None
     exposure: Exposure | None
     lanes: tuple[Lane, ...]
-    load: tuple[Strain, ...] = ()
-    contact_max_s: float = 600.0
+    load: tuple[Strain, ...]
+    contact_max_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,9 +237,9 @@ class Observer:
             heartbeat_age_s=None if beat is None else now - beat,
             safe=frozenset(lane.safe_debug if purpose is Purpose.DEBUG else lane.safe),
             max_age_s=lane.heartbeat_max_age_s,
-            trouble=heard.trouble,
             state_age_s=None if said is None or lane.state_max_age_s is None else now - said.at,
             state_max_age_s=math.inf if lane.state_max_age_s is None else lane.state_max_age_s,
+            trouble=heard.trouble,
         )
 
 
