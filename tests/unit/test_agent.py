@@ -15,19 +15,14 @@ import pytest
 from sightglass.adapters import clock, units
 from sightglass.adapters.console import ConsoleChannel
 from sightglass.adapters.feed import FeedChannel
-from sightglass.adapters.lanes import LaneListener
-from sightglass.adapters.load import LoadWatch
-from sightglass.adapters.pins import Pins
 from sightglass.adapters.tailnet import Tailnet
 from sightglass.agent import ANEW_S, CLOSING_TICK_S, IDLE_S, STUCK_S, TICK_S, Agent
-from sightglass.config import Config, Mqtt
 from sightglass.live import Live, Parts
-from sightglass.observer import Observer
 from sightglass.refusal import Refusal
 from sightglass.store import Store
 from sightglass.window import Disable, Enable, Event, Gone, Machine, Purpose, Safe, State, Window
+from tests.unit.observer_parts import CONFIG, observer
 from tests.unit.receipts_parts import full_disk
-from tests.unit.test_config import GOOD
 
 WINDOW = Window("w-1", "r-1", ("cam1",), Purpose.DEBUG, 30, frozenset(), "redacted", 0.0, 1e12, opened=1.0)
 WHO = {"user": "ann", "reason": "works on the road"}
@@ -36,13 +31,9 @@ WHO = {"user": "ann", "reason": "works on the road"}
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[Agent]:
     """An agent that has started, on real files and this machine's socket tables; it never opens a window."""
-    config = Config.model_validate(GOOD)
     tailnet = Tailnet(str(tmp_path / "no-socket"), "lo", "example/cap")
-    lanes = LaneListener(Mqtt(port=1), "lanes", {}, lambda: 0.0, lambda: None, lambda _lane, _fps: None)
-    load, users = LoadWatch(config, lambda: 0.0), frozenset({99_999})
-    observer = Observer(config, tailnet, lanes, load, Pins(tmp_path), users, tmp_path / "mediamtx.yml", lambda: None)
-    wake, no_shutter = (lambda: None), str(tmp_path / "no-shutter")
-    parts = Parts(config, observer, tailnet, FeedChannel(0, wake), ConsoleChannel(0, wake), {}, tmp_path, no_shutter)
+    seen, wake, no_shutter = observer(tmp_path, tailnet=tailnet), (lambda: None), str(tmp_path / "no-shutter")
+    parts = Parts(CONFIG, seen, tailnet, FeedChannel(0, wake), ConsoleChannel(0, wake), {}, tmp_path, no_shutter)
     made = Agent(parts, Store(tmp_path, "boot"))
     made.machine = Machine(made.machine.limits)
     yield made

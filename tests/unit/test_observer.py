@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,10 @@ import httpx
 import pytest
 
 from sightglass.adapters import clock, sockets
-from sightglass.adapters.lanes import LaneListener
-from sightglass.adapters.load import LoadWatch
-from sightglass.adapters.pins import Pins
 from sightglass.adapters.tailnet import MOST_PEERS, Tailnet
-from sightglass.config import Config, Mqtt
 from sightglass.facts import Listener
 from sightglass.observer import FRESH_S, Observer
-from tests.unit.test_config import GOOD
+from tests.unit.observer_parts import observer
 from tests.unit.test_fuzz import STATUS, WHO
 
 
@@ -51,16 +46,11 @@ class Slow(httpx.AsyncBaseTransport):
         return {"ID": peer, "TailscaleIPs": [f"100.64.{number // 200}.{number % 200 + 2}"]}
 
 
-def made(api: Slow, tmp_path: Path, now: Callable[[], float] = clock.boottime) -> tuple[Observer, Tailnet]:
+def made(api: Slow, tmp_path: Path) -> tuple[Observer, Tailnet]:
     """An observer that asks this fake."""
-    config = Config.model_validate(GOOD)
     tailnet = Tailnet("/nowhere", "lo", "example/cap")
     tailnet._http = httpx.AsyncClient(transport=api, base_url="http://local-tailscaled.sock/localapi/v0/")
-    lanes = LaneListener(Mqtt(port=1), "lanes", {}, now, lambda: None, lambda _lane, _fps: None)
-    users = frozenset({99_999})
-    place = tmp_path / "mediamtx.yml"
-    found = Observer(config, tailnet, lanes, LoadWatch(config, now), Pins(tmp_path), users, place, lambda: None)
-    return found, tailnet
+    return observer(tmp_path, tailnet=tailnet), tailnet
 
 
 @pytest.mark.requirement("A5")

@@ -13,15 +13,13 @@ from hypothesis import strategies as st
 
 from sightglass import guards
 from sightglass.adapters import clock
-from sightglass.adapters.lanes import LaneListener
 from sightglass.adapters.load import LoadWatch
-from sightglass.adapters.pins import Pins
-from sightglass.adapters.tailnet import Tailnet
-from sightglass.config import Config, Mqtt
-from sightglass.observer import Observer, Subject
+from sightglass.config import Config
+from sightglass.observer import Subject
 from sightglass.payload import MOST_BYTES, MOST_CHARACTERS, MOST_DEEP, Unreadable, state
 from sightglass.verdict import Outcome, Verdict
 from sightglass.window import Purpose
+from tests.unit.observer_parts import listener, observer
 from tests.unit.test_config import GOOD
 
 pytestmark = pytest.mark.requirement("O2")
@@ -119,14 +117,13 @@ def verdict(tmp_path: Path, path: str | None, *sent: bytes) -> Verdict:
     lane = {**GOOD["lanes"]["lane1"], "state_path": path}
     config = Config.model_validate({**GOOD, "lanes": {"lane1": lane}})
     watch = LoadWatch(config, clock.boottime)
-    listener = LaneListener(Mqtt(port=1), "lanes", config.lanes, clock.boottime, lambda: None, watch.rate)
-    listener.lanes.connected = True
-    listener.take(lane["heartbeat_topic"], b"1", retained=False)
+    lanes = listener(config, watch)
+    lanes.lanes.connected = True
+    lanes.take(lane["heartbeat_topic"], b"1", retained=False)
     for payload in sent:
-        listener.take(lane["state_topic"], payload, retained=True)
-    tailnet = Tailnet(str(tmp_path / "none"), "lo", "example/cap")
-    observer = Observer(config, tailnet, listener, watch, Pins(tmp_path), frozenset(), tmp_path / "none", lambda: None)
-    facts = observer.facts(Subject(("cam1",), Purpose.ALIGNMENT, frozenset(), None), disabled=False)
+        lanes.take(lane["state_topic"], payload, retained=True)
+    asked = Subject(("cam1",), Purpose.ALIGNMENT, frozenset(), None)
+    facts = observer(tmp_path, config=config, load=watch, lanes=lanes).facts(asked, disabled=False)
     return guards.lane(facts.lanes[0])
 
 

@@ -99,7 +99,14 @@ async def run(config: Config) -> None:
     feed = FeedChannel(users["feed"], awake.set)
     console = ConsoleChannel(users["console"], awake.set)
     observer = Observer(
-        config, tailnet, lanes, load_watch, Pins(PINS), frozenset(users.values()), RUN / SERVER_CONFIG, awake.set
+        config=config,
+        tailnet=tailnet,
+        lanes=lanes,
+        load=load_watch,
+        pins=Pins(PINS),
+        users=frozenset(users.values()),
+        server_config=RUN / SERVER_CONFIG,
+        changed=awake.set,
     )
     observer.floor = store.newest()
     parts = Parts(config, observer, tailnet, feed, console, users, RUN, SHUTTER_SOCKET)

@@ -58,6 +58,7 @@ class Observer:
 
     def __init__(
         self,
+        *,
         config: Config,
         tailnet: Tailnet,
         lanes: LaneListener,
