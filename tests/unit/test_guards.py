@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from typing import get_type_hints
 
 import pytest
 
 from sightglass import guards
 from sightglass.facts import Clock, Exposure, Facts, Lane, Listener, Vpn
 from sightglass.payload import Unreadable
-from sightglass.verdict import Outcome
+from sightglass.verdict import Outcome, Verdict
 from sightglass.window import SUSPENDING
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -35,6 +37,23 @@ def test_all_is_well() -> None:
     """The positive control of every case below: these facts pass every guard."""
     assert {verdict.outcome for verdict in guards.opening(FACTS)} == {Outcome.PASS}
     assert {verdict.outcome for verdict in guards.during(FACTS)} == {Outcome.PASS}
+
+
+@pytest.mark.requirement("F3")
+def test_every_guard_is_asked_at_an_opening_and_all_but_the_clock_all_the_time() -> None:
+    """A guard is a public function from facts to a verdict, whether or not a table names it; and each answers by its
+    own name, or a renewal would miss it."""
+    public = {name: each for name, each in inspect.getmembers(guards, inspect.isfunction) if not name.startswith("_")}
+    judging = {
+        name: each for name, each in public.items() if get_type_hints(each) == {"facts": Facts, "return": Verdict}
+    }
+    assert {name: each(FACTS).guard for name, each in judging.items()} == {name: name for name in judging}
+    assert {"vpn", "time"} < judging.keys(), "the control: they are found"
+    assert dict(guards.OPENING) == judging
+    assert {verdict.guard for verdict in guards.opening(FACTS)} == {*judging, "lane"}
+    del judging["time"]
+    assert dict(guards.STANDING) == judging
+    assert {verdict.guard for verdict in guards.during(FACTS)} == {*judging, "lane"}
 
 
 @pytest.mark.requirement("F3")
