@@ -21,7 +21,7 @@ from sightglass import cli, cli_doctor
 from sightglass.agent import Agent
 from sightglass.api import app
 from sightglass.api.port import FindingView
-from sightglass.doctor import examine, host
+from sightglass.doctor import examine, host, site
 from sightglass.feed import look
 from sightglass.refusal import Refusal
 from tests.unit.api_parts import FakeAgent
@@ -220,14 +220,57 @@ def test_the_look_is_a_process_that_reads_urls_from_its_input() -> None:
     assert json.loads(done.stdout)["cam1"]["size"] == [1280, 720]
 
 
+def _examined(**urls: str) -> dict[str, site.Look]:
+    """What an agent with these cameras sees of them."""
+    cameras = {name: SimpleNamespace(url=url) for name, url in urls.items()}
+    agent = SimpleNamespace(live=None, config=SimpleNamespace(cameras=cameras))
+    return asyncio.run(examine.Examiner(cast(Agent, agent))._look())
+
+
+def test_as_many_cameras_as_a_site_may_have_are_all_seen_in_time() -> None:
+    """All of them healthy, each watched for its moment."""
+    urls = {f"cam{n}": _served(_stream(JPEG + bytes([n]) for n in range(100))) for n in range(16)}
+    began = time.monotonic()
+    found = _examined(**urls)
+    assert time.monotonic() - began < 4 * look.SEEN_S < examine.CAMERAS_S, "four at once would take longer"
+    assert {name: seen.size for name, seen in found.items()} == dict.fromkeys(urls, (1280, 720))
+
+
+def test_a_camera_is_told_of_as_soon_as_it_was_seen() -> None:
+    """A slow one beside it delays nobody's line."""
+
+    def slow(_: socket.socket) -> None:
+        threading.Event().wait(6)
+
+    urls = {"slow": _served(slow), "cam1": _served(lambda _: None)}
+    words = [sys.executable, "-I", "-m", "sightglass.feed.look"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as looking:
+        assert looking.stdin is not None
+        assert looking.stdout is not None
+        looking.stdin.write(json.dumps(urls) + "\n")
+        looking.stdin.flush()
+        told = [(next(iter(json.loads(line))), time.monotonic()) for line in looking.stdout]
+    assert [name for name, _ in told] == ["cam1", "slow"]
+    assert told[1][1] - told[0][1] > 1
+
+
+def test_what_was_said_counts_when_the_look_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Half a line does not, and the camera that hung is the one that nobody saw."""
+    script = tmp_path / "look"
+    seen = json.dumps({"cam1": {"pictures": 12, "size": [1280, 720], "seconds": 1.2}})
+    script.write_text(f"#!/bin/sh\necho '{seen}'\nprintf '%s' '{{\"cam2\": {{\"pic'\nexec sleep 60\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    monkeypatch.setattr(examine, "CAMERAS_S", 1.0)
+    assert _examined(cam1="http://127.0.0.1/", cam2="http://127.0.0.1/") == {"cam1": site.Look(12, (1280, 720), 1.2)}
+
+
 def test_a_look_that_ends_before_it_has_read_leaves_no_trace(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nobody was seen, and the journal has nothing of it. A pipe fails here with Debian 12's Python."""
-    cameras = {f"cam{n}": SimpleNamespace(url="http://camera.example/" + "x" * 100_000) for n in range(4)}
-    agent = SimpleNamespace(live=None, config=SimpleNamespace(cameras=cameras))
     monkeypatch.setattr(sys, "executable", "/bin/true")
-    assert asyncio.run(examine.Examiner(cast(Agent, agent))._look()) == {}
+    assert _examined(**{f"cam{n}": "http://camera.example/" + "x" * 100_000 for n in range(4)}) == {}
     gc.collect()
     assert caplog.records == []
 

@@ -31,7 +31,7 @@ from sightglass.window import Purpose
 
 log = logging.getLogger(__name__)
 
-CAMERAS_S = 5.0
+CAMERAS_S = 5.5
 """For all cameras together: those that have not been looked at by then are unknown."""
 CHAIN_S = 4.0
 MOST_S = 7.0
@@ -182,7 +182,7 @@ class Examiner:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
         out, _ = await talking
-        return {name: _seen(look) for name, look in json.loads(out).items()} if out else {}
+        return _looks(out)
 
     async def _world(self, facts: Facts, listeners: frozenset[Listener] | None) -> list[Finding]:
         ports = self._agent.config.ports
@@ -288,6 +288,12 @@ def _literal(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address("127.0.0.1" if name == "localhost" else name)
     except ValueError:
         return None
+
+
+def _looks(said: bytes) -> dict[str, site.Look]:
+    """What each whole line says of its camera: the last one may be half, of a look that was ended."""
+    lines = said.split(b"\n")[:-1]
+    return {name: _seen(look) for line in lines for name, look in json.loads(line).items()}
 
 
 def _seen(look: Mapping[str, Any]) -> site.Look:

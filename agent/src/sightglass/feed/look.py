@@ -1,7 +1,8 @@
 """Looks at cameras' streams for a moment: how large, how often. A process of its own, so that no picture gets into the
 agent's memory and no server can hang it. Standard library only.
 
-Reads `{"NAME": "URL", ...}` as one line, writes `{"NAME": {"pictures", "size", "seconds"} | {"trouble"}}` as one.
+Reads `{"NAME": "URL", ...}` as one line, writes `{"NAME": {"pictures", "size", "seconds"} | {"trouble"}}` as one for
+each, as soon as it is known: what was said counts when the time is over.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import socket
 import struct
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +24,9 @@ LOOK_S = 2.5
 """For one camera, connecting included."""
 SEEN_S = 1.2
 """How long its pictures are counted."""
-AT_ONCE = 4
+AT_ONCE = 8
+"""Sixteen healthy cameras, which a site may have, take 3.3 s then (measured on two busy cores), and what the worst ones
+may send at once fits into the agent's memory."""
 MOST_BYTES = 16 * 1024 * 1024
 
 
@@ -92,8 +95,10 @@ def main() -> int:
     """Look at all of them, a few at once."""
     asked: dict[str, str] = json.loads(sys.stdin.readline())
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = dict(zip(asked, pool.map(look, asked.values()), strict=True))
-    sys.stdout.write(json.dumps(found) + "\n")
+        looks = {pool.submit(look, url): name for name, url in asked.items()}
+        for done in as_completed(looks):
+            sys.stdout.write(json.dumps({looks[done]: done.result()}) + "\n")
+            sys.stdout.flush()
     return 0
 
 
