@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -189,17 +190,31 @@ BREAKS: dict[str, tuple[Break, str, str, str, str]] = {
     ),
 }  # fmt: skip
 
+APART = {"agent", "configuration", "units", "camera cam1", "receipts", "receipts room"}
+"""What each break leaves alone: their looks ask neither VPN, broker, kernel gate nor the other ports."""
+TOUCHED = {
+    "lane's publisher stopped": {"camera cam1"},  # the same service has the cameras
+    "socket stopped": {"units"},
+    "switched off": {"units"},
+}
+
 
 @pytest.mark.requirement("U1")
 @pytest.mark.parametrize("name", BREAKS)
 def test_a_broken_part_is_named_with_what_to_do(site: Site, name: str) -> None:
-    """Healthy before and after; between, the part that was broken, by its name, with evidence and a fitting step."""
+    """Healthy before and after; between, the part that was broken, by its name, with evidence and a fitting step, and
+    none that has nothing to do with it."""
     broken, part, verdict, evidence, do = BREAKS[name]
     healthy(site)
     with broken(site):
         code, found = named(site, part, verdict, evidence, do)
         assert code == (1 if {each["verdict"] for each in found.values()} & {"fail", "unknown"} else 0)
+        assert ill(found) & (APART - TOUCHED.get(name, set())) == set(), found
     undone(site)
+
+
+HUNG_UP = "Connection reset by peer|the server ended the stream"
+"""A broker ends what is no MQTT with the first byte: by a reset where it has not read the rest."""
 
 
 @pytest.mark.requirement("U1")
@@ -209,7 +224,7 @@ def test_a_broken_part_is_named_with_what_to_do(site: Site, name: str) -> None:
         ("http://127.0.0.1:8000/nothing?token=geheim", "404", "mend the path in cameras.cam1.url"),
         ("http://127.0.0.1:8009/mjpeg/cam1", "Connection refused", "mend the port in cameras.cam1.url"),
         ("http://127.0.0.1:8010/mjpeg/cam1?token=geheim", "no new frame for 2 s", "must send a new picture"),
-        ("http://127.0.0.1:1883/mjpeg/cam1", "127.0.0.1:1883: ", "camera"),
+        ("http://127.0.0.1:1883/mjpeg/cam1", f"127.0.0.1:1883: ({HUNG_UP})", "server behind cameras.cam1.url"),
         ("http://192.168.51.7/mjpeg/cam1", "192.168.51.7:80 is not on this gateway", "loopback"),
         ("http://no-such-host/mjpeg", "cannot be resolved", "mend the host"),
     ],
@@ -227,7 +242,7 @@ def test_a_camera_whose_url_is_wrong_is_named(site: Site, url: str, evidence: st
         with configured(site, wrong):
             code, found, said = examine(site)
             assert (code, found["camera cam1"]["verdict"]) == (1, "fail")
-            assert evidence in found["camera cam1"]["evidence"]
+            assert re.search(evidence, found["camera cam1"]["evidence"]), found["camera cam1"]
             assert do in found["camera cam1"]["do"]
             assert "geheim" not in said
             assert "sightglass.feed.look" not in site.gateway.run(["ps", "-eo", "args"]).stdout
@@ -334,18 +349,21 @@ def test_an_agent_that_cannot_start_is_named_with_its_configuration(site: Site) 
     [
         (f"systemctl stop sightglass-agent.socket {AGENT}", "somebody stopped it", f"systemctl start {AGENT}"),
         ("rm /run/sightglass-agent.sock", "gives no answer: No such file", "restart sightglass-agent.socket"),
-        (f"systemctl kill -s STOP {AGENT}", "", "journalctl"),
+        (f"systemctl kill -s STOP {AGENT}", "no answer within 8 s|it ended with watchdog", "journalctl"),
     ],
     ids=["stopped", "socket gone", "hangs"],
 )
 def test_an_agent_that_gives_no_answer_is_named(site: Site, broken: str, evidence: str, do: str) -> None:
-    """Whatever has happened to it, the command ends in time and says so; the configuration is checked without it."""
+    """Whatever has happened to it, the command ends in time and says so; the configuration is checked without it.
+
+    systemd's watchdog ends one that hangs after 10 s, and may be first.
+    """
     healthy(site)
     site.gateway.run(["sh", "-c", broken])
     try:
         code, found, _ = examine(site)
         assert (code, found["agent"]["verdict"]) == (1, "fail")
-        assert evidence in found["agent"]["evidence"]
+        assert re.search(evidence, found["agent"]["evidence"]), found["agent"]
         assert do in found["agent"]["do"]
         assert found["configuration"]["verdict"] == "ok"
     finally:
