@@ -1,8 +1,9 @@
-"""The agent's loop without a window: what it promises about the disabled mark when the disk is full."""
+"""The agent's loop: what it promises when the disk is full or somebody is slow, and whom it lets in, and when."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,10 +19,13 @@ from sightglass.adapters.feed import FeedChannel
 from sightglass.adapters.tailnet import Tailnet
 from sightglass.agent import ANEW_S, CLOSING_TICK_S, IDLE_S, STUCK_S, TICK_S, Agent
 from sightglass.live import Live, Parts
+from sightglass.observer import Subject
 from sightglass.refusal import Refusal
 from sightglass.store import Store
+from sightglass.verdict import Verdict, failed, passed, unknown
+from sightglass.viewers import Needed, Peer, Viewer
 from sightglass.window import Disable, Enable, Event, Gone, Machine, Purpose, Safe, State, Window
-from tests.unit.observer_parts import CONFIG, observer
+from tests.unit.observer_parts import CONFIG, Gateway, observer
 from tests.unit.receipts_parts import full_disk
 
 WINDOW = Window("w-1", "r-1", ("cam1",), Purpose.DEBUG, 30, frozenset(), "redacted", 0.0, 1e12, opened=1.0)
@@ -185,6 +189,112 @@ def test_a_slow_answer_after_a_stall_delays_no_later_wish(
     first, *later, wished = asyncio.run(turns())
     assert ANEW_S <= first < ANEW_S + 0.3, "the control: it asks anew after a stall"
     assert max(*later, wished) < 0.1
+
+
+class Seen:
+    """A window's parts as the loop sees them; keeps who was leased, and which events were on disk by then."""
+
+    cut_ms: float | None = None
+    holding: frozenset[str] = frozenset()
+
+    def __init__(self, store: Store, subject: Subject | None = None) -> None:
+        self.needed, self.subject, self._store = Needed("lab-gw1", ("cam1",)), subject, store
+        self.ready = False
+        self.leases: list[tuple[list[str], list[str]]] = []
+
+    def lease_due(self, _viewers: tuple[Viewer, ...], _renewed: float | None) -> bool:
+        """Always."""
+        return True
+
+    async def lease(self, viewers: tuple[Viewer, ...], _peers: tuple[Peer, ...]) -> None:
+        """These and nobody else."""
+        recorded = [event["event"] for event in self._store.events() if event["window"]]
+        self.leases.append(([viewer.user for viewer in viewers], recorded))
+
+    def published(self) -> bool:
+        """Whether every camera has a picture."""
+        return self.ready
+
+    def watched(self) -> bool:
+        """Nobody."""
+        return False
+
+    def moved(self) -> None:
+        """Nothing has."""
+
+    async def lost(self, _state: State) -> None:
+        """Nothing is."""
+
+    async def blank_missing(self) -> None:
+        """Nothing is."""
+
+    async def cut(self) -> None:
+        """Done."""
+
+
+@pytest.mark.requirement("F3")
+def test_no_lease_is_renewed_past_a_guard(agent: Agent) -> None:
+    """Each that an open window needs, unless it passes; one that was not asked is no pass. The lane, which suspends,
+    is the control."""
+    live = Seen(agent.store)
+    agent.live = cast("Live", live)
+    agent.machine = dataclasses.replace(agent.machine, state=State.OPEN, window=WINDOW)
+
+    def renews(*verdicts: Verdict) -> bool:
+        live.leases.clear()
+        asyncio.run(agent._renew(verdicts))
+        return bool(live.leases)
+
+    all_pass = [passed(guard, "-") for guard in ("enabled", "vpn", "contact", "exposure", "load")]
+    assert renews(*all_pass, unknown("lane", "lane-unknown", "-"))
+    for missing in all_pass:
+        others = [verdict for verdict in all_pass if verdict is not missing]
+        assert not renews(*others), missing.guard
+        assert not renews(*others, unknown(missing.guard, "-", "-")), missing.guard
+        assert not renews(*others, failed(missing.guard, "-", "-")), missing.guard
+
+
+def opening(place: Path, patch: pytest.MonkeyPatch) -> tuple[Gateway, Agent, Seen]:
+    """A window that opens where all is well and ann may watch; its picture is not there yet."""
+    gateway, store = Gateway(place, patch), Store(place, "boot")
+    patch.setattr(units, "populated", lambda _unit: False)  # whatever cgroups this machine has
+    agent, live = Agent(gateway.parts(), store), Seen(store, gateway.subject)
+    agent.live = cast("Live", live)
+    window = dataclasses.replace(WINDOW, began=gateway.now, deadline=gateway.now + 600, opened=None)
+    agent.machine = Machine(agent.machine.limits, State.OPENING, window)
+    store.append("opening", WINDOW.id, {}, {"user": "bob"})
+    return gateway, agent, live
+
+
+@pytest.mark.requirement("P2")
+@pytest.mark.requirement("A5")
+@pytest.mark.parametrize("full", [False, True], ids=["with room", "on a full disk"])
+def test_nobody_is_let_in_before_the_opening_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    """The shutter hears of a viewer when the record has `opened`, or never."""
+    _, agent, live = opening(tmp_path, monkeypatch)
+    asyncio.run(agent.turn())
+    assert live.leases == [([], ["opening"])], "the control: the publisher has its lease by then"
+    live.ready = True
+    with full_disk() if full else contextlib.nullcontext():
+        asyncio.run(agent.turn())
+    assert live.leases[1:] == ([] if full else [(["ann"], ["opening", "opened"])])
+    assert agent.last is not None
+    assert agent.last.cause == ("no-room" if full else None)
+
+
+@pytest.mark.requirement("F3")
+def test_no_window_is_open_while_a_guard_cannot_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its picture may be there; when the guard can tell (the control) it opens."""
+    gateway, agent, live = opening(tmp_path, monkeypatch)
+    live.ready = True
+    gateway.load.rate("lane1", None)
+    asyncio.run(agent.turn())
+    assert (agent.machine.state, live.leases) == (State.OPENING, [])
+    gateway.load.rate("lane1", 10.0)
+    asyncio.run(agent.turn())
+    assert agent.machine.state is State.OPEN
 
 
 @pytest.mark.requirement("N3")
