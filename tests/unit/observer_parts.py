@@ -41,7 +41,7 @@ ANN = Peer("n-ann", "ann-laptop", "ann", 1, False, (ip_address("100.64.0.2"),), 
 
 def listener(config: Config, load: LoadWatch) -> LaneListener:
     """What listens to this site's lanes, without a broker."""
-    return LaneListener(Mqtt(port=1), "lanes", config.lanes, clock.boottime, lambda: None, load.rate)
+    return LaneListener(Mqtt(port=1), config.lanes, clock.boottime, lambda: None, load.rate)
 
 
 def observer(

@@ -92,9 +92,7 @@ class Gateway:
         self.announcer = Announcer(
             mqtt, "sightglass-gw1-state", where, lambda: self.things, b"", clock.boottime, lambda: datetime.now(UTC)
         )
-        self.listener = LaneListener(
-            mqtt, "sightglass-gw1-lanes", LANES, clock.boottime, lambda: None, lambda _lane, _fps: None
-        )
+        self.listener = LaneListener(mqtt, LANES, clock.boottime, lambda: None, lambda _lane, _fps: None)
 
 
 @contextlib.asynccontextmanager
@@ -125,8 +123,9 @@ def grown(names: list[str], before: int) -> bool:
 
 
 @pytest.mark.requirement("U2")
-def test_each_connection_has_a_name_of_its_own_that_stays() -> None:
-    """By it a broker ends one whose line broke without a word, with its last will, before the next begins."""
+def test_who_speaks_for_the_site_has_a_name_that_stays() -> None:
+    """By it a broker ends one whose line broke without a word, with its last will, before the next begins. Who only
+    listens has none, so that nobody throws it out."""
 
     async def run() -> None:
         async with Far() as far:
@@ -135,7 +134,7 @@ def test_each_connection_has_a_name_of_its_own_that_stays() -> None:
                 for part in (gateway.announcer, gateway.listener):
                     async with at_work(part):
                         await until(partial(grown, far.names, len(far.names)), "a connection")
-            assert far.names == ["sightglass-gw1-state", "sightglass-gw1-lanes"] * 2
+            assert far.names == ["sightglass-gw1-state", ""] * 2
 
     asyncio.run(run())
 
@@ -145,11 +144,8 @@ def test_each_connection_has_a_name_of_its_own_that_stays() -> None:
 def test_the_name_is_made_of_the_site(site: str) -> None:
     """The longest site name that the configuration takes leaves it short and plain."""
     Config.model_validate({**GOOD, "site": site})
-    assert [broker.identifier(site, what) for what in ("lanes", "state")] == [
-        f"sightglass-{site}-lanes",
-        f"sightglass-{site}-state",
-    ]
-    assert len(broker.identifier(site, "state")) <= 81
+    assert broker.identifier(site) == f"sightglass-{site}-state"
+    assert len(broker.identifier(site)) <= 81
 
 
 @pytest.mark.requirement("U2")
@@ -264,7 +260,7 @@ def test_a_library_that_cannot_be_bounded_is_not_used(monkeypatch: pytest.Monkey
     monkeypatch.delattr("paho.mqtt.client.Client._sock_recv")
 
     async def run() -> None:
-        broker.client(Mqtt(), "lanes", listens=True)
+        broker.client(Mqtt(), listens=True)
 
     with pytest.raises(broker.Unfit, match="cannot be bounded"):
         asyncio.run(run())

@@ -20,7 +20,7 @@ class Heard:
         self.woken, self.now = 0, 100.0
         self.rates: list[tuple[str, float | None]] = []
         self.lane = config.lanes["lane1"]
-        self.listener = LaneListener(Mqtt(port=1), "lanes", config.lanes, lambda: self.now, self._wake, self._rate)
+        self.listener = LaneListener(Mqtt(port=1), config.lanes, lambda: self.now, self._wake, self._rate)
 
     def _wake(self) -> None:
         self.woken += 1

@@ -1,4 +1,4 @@
-"""Wiring: the parts of the agent in the order in which they are made. Imported by nobody."""
+"""Wiring: the parts of the agent in the order in which they are made. No module imports it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import os
 import pwd
 import signal
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -84,32 +85,10 @@ async def run(config: Config) -> None:
     except OSError as error:
         # Somebody put a copy back that belongs to root. Without a record there is no window.
         raise SystemExit(f"sightglass-agent: {error.filename or STATE}: {error.strerror}") from error
-    tailnet = Tailnet(config.tailscale.socket, config.tailscale.interface, config.tailscale.capability)
     # The loop does not exist yet when its parts are made; each of them only needs to wake it.
     awake = asyncio.Event()
-    load_watch = LoadWatch(config, clock.boottime)
-    lanes = LaneListener(
-        config.mqtt,
-        broker.identifier(config.site, "lanes"),
-        config.lanes,
-        clock.boottime,
-        awake.set,
-        load_watch.rate,
-    )
-    feed = FeedChannel(users["feed"], awake.set)
-    console = ConsoleChannel(users["console"], awake.set)
-    observer = Observer(
-        config=config,
-        tailnet=tailnet,
-        lanes=lanes,
-        load=load_watch,
-        pins=Pins(PINS),
-        users=frozenset(users.values()),
-        server_config=RUN / SERVER_CONFIG,
-        changed=awake.set,
-    )
-    observer.floor = store.newest()
-    parts = Parts(config, observer, tailnet, feed, console, users, RUN, SHUTTER_SOCKET)
+    parts, lanes = assemble(config, users, awake.set)
+    parts.observer.floor = store.newest()
     agent = Agent(parts, store, changed=awake)
     agent.beat = lambda: notify("WATCHDOG=1")
     desk = Desk(agent)
@@ -117,8 +96,8 @@ async def run(config: Config) -> None:
     api_stop = asyncio.Event()
     tasks = [
         asyncio.create_task(lanes.run(), name="lanes"),
-        asyncio.create_task(feed.serve(fds["feed"], api_stop), name="feed"),
-        asyncio.create_task(console.serve(fds["console"], api_stop), name="console"),
+        asyncio.create_task(parts.feed.serve(fds["feed"], api_stop), name="feed"),
+        asyncio.create_task(parts.console.serve(fds["console"], api_stop), name="console"),
         asyncio.create_task(serve(desk, fds["api"], api_stop), name="api"),
     ]
     if config.mqtt.state_prefix is not None:
@@ -141,14 +120,33 @@ async def run(config: Config) -> None:
             task.cancel()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(loop, *tasks, return_exceptions=True), 2)
-        await tailnet.close()
+        await parts.tailnet.close()
+
+
+def assemble(config: Config, users: dict[str, int], changed: Callable[[], None]) -> tuple[Parts, LaneListener]:
+    """What windows are made of, and what listens to the lanes; nothing of it runs yet. `changed` wakes the loop."""
+    tailnet = Tailnet(config.tailscale.socket, config.tailscale.interface, config.tailscale.capability)
+    load_watch = LoadWatch(config, clock.boottime)
+    lanes = LaneListener(config.mqtt, config.lanes, clock.boottime, changed, load_watch.rate)
+    observer = Observer(
+        config=config,
+        tailnet=tailnet,
+        lanes=lanes,
+        load=load_watch,
+        pins=Pins(PINS),
+        users=frozenset(users.values()),
+        server_config=RUN / SERVER_CONFIG,
+        changed=changed,
+    )
+    feed, console = FeedChannel(users["feed"], changed), ConsoleChannel(users["console"], changed)
+    return Parts(config, observer, tailnet, feed, console, users, RUN, SHUTTER_SOCKET), lanes
 
 
 def _announcer(agent: Agent, prefix: str) -> Announcer:
     config, ours = agent.config, version("sightglass")
     where = announcement.topics(prefix, config.site, config.mqtt.discovery_prefix)
     document = announcement.discovery(where, config.site, ours)
-    name = broker.identifier(config.site, "state")
+    name = broker.identifier(config.site)
     return Announcer(config.mqtt, name, where, agent.said, document, clock.boottime, clock.wall)
 
 

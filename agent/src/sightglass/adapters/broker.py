@@ -40,18 +40,20 @@ class Unfit(Lost):
     """There is no way to the broker with what is configured; the message names the field."""
 
 
-def identifier(site: str, what: str) -> str:
-    """Who one of the agent's connections is at the broker: the same after a line that broke without a word.
+def identifier(site: str) -> str:
+    """Who speaks for a site at the broker: the same after a line that broke without a word.
 
     The broker ends the older connection of a name before it takes the newer, and its last will goes out before that one
     speaks. It has 81 bytes at most; MQTT 5 promises room for 23, brokers have far more, and one that has not is named.
-    Two gateways with one site name throw each other out, at the pace of the back-off: sites have names of their own.
+    Two gateways with one site name throw each other out, at the pace of the back-off, and so does whoever connects by
+    it. Who only listens has no last will, and stays nameless: nobody can throw it out.
     """
-    return f"sightglass-{site}-{what}"
+    return f"sightglass-{site}-state"
 
 
-def client(mqtt: Mqtt, name: str, *, listens: bool, **more: Any) -> aiomqtt.Client:
-    """A client that has yet to connect, and is `name` at the broker; one that does not listen takes no message.
+def client(mqtt: Mqtt, name: str | None = None, *, listens: bool, **more: Any) -> aiomqtt.Client:
+    """A client that has yet to connect; at the broker it is `name`, or the broker calls it something. One that does not
+    listen takes no message.
 
     Raises Unfit. The files are read each time, so that a new password or CA counts from the next connection on.
     """

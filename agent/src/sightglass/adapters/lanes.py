@@ -61,21 +61,19 @@ class Flood(broker.Lost):
 class LaneListener:
     """Keeps `lanes` up to date; `changed` is called after each change of a state and of the connection.
 
-    `name` is the connection's own at the broker (broker.identifier).
     `rate` gets the frame rate that a lane's heartbeat carries, None when it carries none, where the site named a floor.
     """
 
     def __init__(
         self,
         mqtt: Mqtt,
-        name: str,
         lanes: Mapping[str, Lane],
         now: Callable[[], float],
         changed: Callable[[], None],
         rate: Callable[[str, float | None], None],
     ) -> None:
         self.lanes = Lanes()
-        self._mqtt, self._name, self._config = mqtt, name, lanes
+        self._mqtt, self._config = mqtt, lanes
         self._now, self._changed, self._rate = now, changed, rate
         self._client: aiomqtt.Client | None = None
         self._asked: tuple[float, asyncio.Task[None]] | None = None
@@ -95,7 +93,7 @@ class LaneListener:
         topics = {topic for lane in self._config.values() for topic in (lane.state_topic, lane.heartbeat_topic)}
         try:
             async with broker.client(
-                self._mqtt, self._name, listens=True, max_queued_incoming_messages=2 * MOST_MESSAGES
+                self._mqtt, listens=True, max_queued_incoming_messages=2 * MOST_MESSAGES
             ) as client:
                 for topic in sorted(topics):
                     await client.subscribe(topic, qos=0)
