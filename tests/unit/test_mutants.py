@@ -77,6 +77,30 @@ MUTANTS = {
         "        if False and listener",
         "tests/unit/test_guards.py",
     ),
+    "a guard that nobody asks": (
+        "guards.py",
+        '"contact": contact, "exposure": exposure, "load": load}',
+        '"contact": contact, "load": load}',
+        "tests/unit/test_guards.py",
+    ),
+    "an old look at the sockets counts": (
+        "observer.py",
+        "        if self._sockets is None or clock.boottime() - self._sockets[0] > FRESH_S:",
+        "        if self._sockets is None:",
+        "tests/unit/test_observer_facts.py",
+    ),
+    "leases whatever the guards say": (
+        "agent.py",
+        "        return renewable(self.machine, standing, frozenset(guards.STANDING))",
+        "        return True",
+        "tests/unit/test_agent.py::test_no_lease_is_renewed_past_a_guard",
+    ),
+    "a lease beyond the deadline": (
+        "live.py",
+        "max(1, min(self._parts.config.lease_s, left))",
+        "self._parts.config.lease_s",
+        "tests/unit/test_live.py::test_no_lease_goes_beyond_the_deadline",
+    ),
     "the last of two lane states counts": (
         "payload.py",
         "    if len(found) != len(pairs):",
