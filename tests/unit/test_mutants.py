@@ -115,7 +115,7 @@ MUTANTS = {
     ),
     "unknown renews": (
         "window.py",
-        "    return alive and required <= {v.guard for v in standing} and worst(standing) is None",
+        "    return alive and required <= {v.guard for v in standing} and decisive(standing) is None",
         "    return alive",
         "tests/unit/test_window.py",
     ),

@@ -41,8 +41,8 @@ def unknown(guard: str, code: str, why: str) -> Verdict:
     return Verdict(guard, Outcome.UNKNOWN, code, why)
 
 
-def worst(verdicts: Iterable[Verdict]) -> Verdict | None:
-    """The first failing verdict, else the first unknown one, else None."""
+def decisive(verdicts: Iterable[Verdict]) -> Verdict | None:
+    """The verdict that decides: the first failing one, else the first unknown one; None where all pass."""
     found: Verdict | None = None
     for verdict in verdicts:
         if verdict.outcome is Outcome.FAIL:

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from sightglass.refusal import Refusal
-from sightglass.verdict import Outcome, Verdict, worst
+from sightglass.verdict import Outcome, Verdict, decisive
 from sightglass.who import Who
 
 OPENING_S = 12.0
@@ -209,7 +209,7 @@ Step: TypeAlias = tuple[Machine, tuple[Effect, ...]]
 
 
 def _open(machine: Machine, event: Any, now: float) -> Step:
-    doubt = worst(event.verdicts)
+    doubt = decisive(event.verdicts)
     if doubt is not None:
         raise Refusal(f"guard-{doubt.guard}", doubt.why, 409)
     window: Window = event.window
@@ -391,14 +391,14 @@ def demanded(machine: Machine, verdicts: tuple[Verdict, ...], now: float) -> Eve
         return None
     if now >= window.deadline:
         return End("deadline")
-    doubt = worst(verdict for verdict in verdicts if verdict.guard not in SUSPENDING)
+    doubt = decisive(verdict for verdict in verdicts if verdict.guard not in SUSPENDING)
     if doubt is not None and doubt.outcome is Outcome.FAIL:
         return End(doubt.code, doubt.why)
     renewed = window.began if window.renewed is None else window.renewed
     if now >= renewed + machine.limits.lease_s:
         return End(doubt.code, doubt.why) if doubt else End("shutter-lost", "no renewal was confirmed for a lease")
     if machine.state is State.OPENING:
-        harm = worst(verdict for verdict in verdicts if verdict.guard in SUSPENDING)
+        harm = decisive(verdict for verdict in verdicts if verdict.guard in SUSPENDING)
         if harm is not None and harm.outcome is Outcome.FAIL:
             return End(harm.code, harm.why)
         if now >= window.began + OPENING_S:
@@ -429,7 +429,7 @@ def _unsafe(purpose: Purpose, verdicts: tuple[Verdict, ...]) -> Unsafe | None:
     asked = {guard for guard, purposes in SUSPENDING.items() if purpose in purposes}
     heard = tuple(verdict for verdict in verdicts if verdict.guard in asked)
     silent = sorted(asked - {verdict.guard for verdict in heard})
-    doubt = worst(heard)
+    doubt = decisive(heard)
     if doubt is not None:
         return Unsafe(doubt.code, doubt.why)
     return Unsafe(f"{silent[0]}-unknown", f"nothing is known of the {silent[0]}") if silent else None
@@ -446,7 +446,7 @@ def _nobody_watches(window: Window, limits: Limits, now: float) -> Event | None:
 def renewable(machine: Machine, standing: tuple[Verdict, ...], required: frozenset[str]) -> bool:
     """Whether leases may be renewed: a window lives, every required guard has answered, and each says pass."""
     alive = machine.state in (State.OPENING, State.OPEN, State.SUSPENDED)
-    return alive and required <= {v.guard for v in standing} and worst(standing) is None
+    return alive and required <= {v.guard for v in standing} and decisive(standing) is None
 
 
 def admits(machine: Machine) -> bool:
