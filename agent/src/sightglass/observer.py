@@ -2,6 +2,15 @@
 
 What takes its time is asked beside the loop, and counts from when it was asked: a look that others make slow makes the
 answer old, never a cut late.
+
+A new guard needs: its codes in causes.py and their words in console/static/causes.js (those that only refuse an opening
+have none); its function and its place in a table in guards.py; its fact in facts.py, gathered in `Observer.facts`, from
+a source that main.assemble gives; its finding in doctor/ (host, site or vpn) and in examine.py's list; and, where it
+gets a figure, metrics.py, an alert in monitoring/alerts.yml and that alert's row in docs/operations.md.
+
+Facts are gathered inside the agent's sandbox, which is not how the host looks: with ProtectSystem=strict
+`statvfs("/")` says read-only of a disk that others write to, /tmp and others' processes are hidden, and /dev is
+another one. Where that matters, ask the kernel by another way, and try it in the unit.
 """
 
 from __future__ import annotations
