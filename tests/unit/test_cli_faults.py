@@ -25,7 +25,6 @@ from tests.unit.api_parts import ANSWER_S, FakeAgent
 
 REASON = ["--reason", "align the camera"]
 OPEN = ["open", "--camera", "cam1", *REASON]
-START_CPU_S = 0.15
 
 
 @pytest.mark.requirement("O1")
@@ -179,17 +178,25 @@ def test_it_starts_with_the_standard_library_only() -> None:
 
 
 @pytest.mark.requirement("U4")
-def test_it_starts_in_less_than_a_sixth_of_a_second(tmp_path: Path) -> None:
-    """Counted in processor time, of which a busy machine does not give it more; the best of five."""
-    spent = []
+def test_it_starts_as_quickly_as_what_it_is_made_of(tmp_path: Path) -> None:
+    """Counted in processor time, beside the three modules of Python's own that it cannot do without; it takes twice
+    theirs, FastAPI alone fourteen times. The best of five, in turn: how quick the machine is does not matter."""
+    asked, parts = [], []
     for _ in range(5):
-        process = spawn("status", "--socket", str(tmp_path / "none.sock"))
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        with process:
-            assert process.returncode == 4
-        spent.append(used.ru_utime + used.ru_stime)
-    assert min(spent) < START_CPU_S
+        with spawn("status", "--socket", str(tmp_path / "none.sock")) as process:
+            asked.append(_spent(process, 4))
+        words = [sys.executable, "-c", "import argparse, http.client, json"]
+        with subprocess.Popen(words, text=True) as process:
+            parts.append(_spent(process, 0))
+    assert min(asked) < 4 * min(parts)
+
+
+def _spent(process: subprocess.Popen[str], ends: int) -> float:
+    """Seconds of processor time of a process, which must end so."""
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == ends
+    return used.ru_utime + used.ru_stime
 
 
 @pytest.mark.requirement("O1")
