@@ -15,13 +15,13 @@ import pytest
 from sightglass.adapters.tailnet import Tailnet, TailnetError
 from sightglass.doctor import finding, host, site, vpn
 from sightglass.doctor.finding import Finding
-from sightglass.facts import Listener, Standing
+from sightglass.facts import Listener, NodeHealth
 from sightglass.payload import Unreadable
 from tests.unit.test_fuzz import STATUS
 from tests.unit.test_guards import FACTS, LANE, NOW, VPN
 
 pytestmark = pytest.mark.requirement("U1")
-STANDING = Standing(None, False, (), frozenset({"1", "2"}), {}, 1280, ("eth0", 1500))
+STANDING = NodeHealth(None, False, (), frozenset({"1", "2"}), {}, 1280, ("eth0", 1500))
 MAY = frozenset({"1", "2"})
 LOOK = site.Look(12, (1280, 720), 1.2)
 WINDOW = {8554: "players", 8550: "the page"}
@@ -48,7 +48,7 @@ def _vpn(**changes: Any) -> Finding:
     return vpn.vpn(dataclasses.replace(FACTS, vpn=dataclasses.replace(VPN, **changes)), None)
 
 
-def _standing(**changes: Any) -> Standing:
+def _standing(**changes: Any) -> NodeHealth:
     return dataclasses.replace(STANDING, **changes)
 
 
@@ -282,7 +282,7 @@ PEERS = {
 }
 
 
-async def _ask(answer: Any) -> Standing:
+async def _ask(answer: Any) -> NodeHealth:
     tailnet = Tailnet("/nowhere", "lo", "x/cap/view")
     await tailnet.close()
     tailnet._http = httpx.AsyncClient(

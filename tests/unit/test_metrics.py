@@ -71,6 +71,8 @@ def test_what_can_be_foreseen_begins_at_nought() -> None:
     """Prometheus sees no increase in a series that begins at 1."""
     found = values(text(dataclasses.replace(FIGURES, written={})))
     assert [found["sightglass_windows_closed_total", cause] for cause in CAUSES] == [0] * len(CAUSES)
+    for rule in ("join", "guard-lane", "guard-vpn", "guard-exposure", "guard-time"):
+        assert found["sightglass_refused_total", rule] == 0
 
 
 def test_what_is_not_known_is_absent() -> None:

@@ -188,10 +188,9 @@ def test_every_panel_has_something_to_show(watched: Watched) -> None:
     now = time.time()
     shown = dataclasses.replace(FIGURES, window=OpenWindow("debug", 1, now, now + 600, 2, 1), key_expiry=now + 86400)
     watched.say(text(dataclasses.replace(shown, written={})))
-    watched.say(text(dataclasses.replace(shown, written={("closed", "lane"): 1, ("refused", "join"): 1})))
-    # A rule that was not foreseen begins at 1, which is no increase: `join` is.
+    watched.say(text(dataclasses.replace(shown, written={("closed", "lane"): 1, ("refused", "guard-lane"): 1})))
     wait.until(lambda: all(watched.panel(title) for title in ASKED), 20, "something in each panel")
-    assert numbers(watched.panel("Refusals, by rule"), "rule").keys() == {"join"}
+    assert numbers(watched.panel("Refusals, by rule"), "rule").keys() == {"guard-lane"}
 
 
 def test_the_alerts_of_a_gateway_that_is_well_are_quiet(watched: Watched) -> None:

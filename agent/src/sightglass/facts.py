@@ -115,7 +115,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class NodeHealth:
     """What tailscaled says of itself beside what windows depend on, for the doctor.
 
     `active` are the nodes that this one has spoken with lately, `relayed` those among them reached over a relay only

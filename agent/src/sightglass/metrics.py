@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 
+from sightglass import guards
 from sightglass.causes import CAUSES, SUSPENSIONS
 from sightglass.window import State
 
@@ -136,7 +137,8 @@ def _counters(written: Mapping[tuple[str, str], int]) -> Iterator[Metric]:
     suspended = "Pictures that were taken away for a while."
     yield counter("sightglass_windows_suspended", suspended, "suspended", "cause", tuple(SUSPENSIONS))
     refused = "Refusals that were recorded, by rule; `join` is a viewer's."
-    yield counter("sightglass_refused", refused, "refused", "rule", ("join",))
+    rules = ("join", *(f"guard-{name}" for name in (*guards.OPENING, "lane")))
+    yield counter("sightglass_refused", refused, "refused", "rule", rules)
     yield counter("sightglass_viewers_joined", "Viewers who came.", "joined", None)
 
 

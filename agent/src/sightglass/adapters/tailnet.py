@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from sightglass.adapters.mtu import mtu, uplink
-from sightglass.facts import Standing, Vpn
+from sightglass.facts import NodeHealth, Vpn
 from sightglass.viewers import Address, Peer
 
 DEADLINE_S = 1.5
@@ -61,14 +61,14 @@ class Tailnet:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise TailnetError(f"{type(error).__name__}: {error}") from error
 
-    async def standing(self) -> Standing:
+    async def standing(self) -> NodeHealth:
         """What the doctor asks of this node. Raises TailnetError."""
         try:
             status = await self._get("status")
             me, peers = status.get("Self") or {}, (status.get("Peer") or {}).values()
             active = {str(peer["ID"]): peer for peer in peers if peer.get("Active")}
             text = str(me.get("KeyExpiry") or "0001-")
-            return Standing(
+            return NodeHealth(
                 key_expiry=None if text.startswith("0001-") else datetime.fromisoformat(text),
                 key_expired=bool(me.get("Expired")),
                 health=tuple(str(line) for line in status.get("Health") or ()),

@@ -23,7 +23,7 @@ from sightglass.agent import Agent
 from sightglass.config import Config, ConfigError, load
 from sightglass.doctor import host, site, vpn
 from sightglass.doctor.finding import Finding
-from sightglass.facts import Facts, Listener, Standing
+from sightglass.facts import Facts, Listener, NodeHealth
 from sightglass.observer import Subject
 from sightglass.refusal import Refusal
 from sightglass.viewers import Needed, NodeRules, refusal
@@ -107,7 +107,7 @@ class Examiner:
             return Subject(cameras, Purpose.ALIGNMENT, frozenset(), None)
         return Subject(cameras, Purpose.ALIGNMENT, live.subject.allowed, live.subject.config_hash)
 
-    def _vpn(self, facts: Facts, standing: Standing | None) -> list[Finding]:
+    def _vpn(self, facts: Facts, standing: NodeHealth | None) -> list[Finding]:
         config, seen = self._agent.config, facts.vpn
         rules = NodeRules(config.viewers.key_must_expire, frozenset(config.viewers.devices))
         may = [

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sightglass import guards
 from sightglass.doctor.finding import Finding, fail, ok, unknown, warn
-from sightglass.facts import Facts, Standing, Vpn
+from sightglass.facts import Facts, NodeHealth, Vpn
 from sightglass.verdict import Outcome
 
 KEY_NEAR = timedelta(days=14)
@@ -64,7 +64,7 @@ def contact(facts: Facts) -> Finding:
     return (fail if said.outcome is Outcome.FAIL else unknown)("control plane", said.why, do)
 
 
-def key(standing: Standing | None, now: datetime) -> Finding:
+def key(standing: NodeHealth | None, now: datetime) -> Finding:
     """This gateway's own key."""
     if standing is None:
         return unknown("vpn key", "tailscaled does not say when this gateway's key ends", "mend the VPN first")
@@ -83,7 +83,7 @@ def key(standing: Standing | None, now: datetime) -> Finding:
     return ok("vpn key", f"it expires on {day}, in {left.days} days")
 
 
-def health(standing: Standing | None) -> Finding:
+def health(standing: NodeHealth | None) -> Finding:
     """What tailscaled itself complains of."""
     if standing is None:
         return unknown("vpn health", "tailscaled does not say what it complains of", "mend the VPN first")
@@ -93,7 +93,7 @@ def health(standing: Standing | None) -> Finding:
     return warn("vpn health", f"tailscaled says: {'; '.join(standing.health)}", do)
 
 
-def mtu(standing: Standing | None, interface: str) -> Finding:
+def mtu(standing: NodeHealth | None, interface: str) -> Finding:
     """Sizes of packets on the VPN's interface and on the uplink below it."""
     if standing is None or standing.mtu is None:
         return unknown("mtu", f"the packet size of {interface} could not be read", "mend the VPN first")
@@ -124,7 +124,7 @@ def may_watch(devices: int, users: int, site: str, capability: str, known: bool)
     return ok("viewers", f"{devices} devices of {users} persons may watch here")
 
 
-def path(standing: Standing | None, may: frozenset[str]) -> Finding:
+def path(standing: NodeHealth | None, may: frozenset[str]) -> Finding:
     """Whether those who could watch, and speak with this gateway now, are reached directly. `may`: their nodes."""
     if standing is None:
         return unknown("vpn path", "by which way viewers are reached is not known", "mend the VPN first")
