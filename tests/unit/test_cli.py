@@ -32,7 +32,7 @@ def test_open_shows_state_deadline_and_where_to_watch(terminal: Terminal) -> Non
         "  page      http://100.64.0.1:8550/\n"
         "  player    rtsp://100.64.0.1:8554/cam1\n"
         "  player    rtsp://100.64.0.1:8554/cam2\n"
-        "  viewer    ann@example.org on laptop (watching)\n",
+        "  watching  ann@example.org on laptop\n",
         "",
     )
 

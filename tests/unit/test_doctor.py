@@ -168,7 +168,7 @@ ILL: list[tuple[str, Finding, str, str, str]] = [
     ("no such path", _lane(state=Unreadable("its payload is no JSON")), "fail", "no JSON", "state_path"),
     ("old state", _lane(state_age_s=70.0, state_max_age_s=60.0), "fail", "70 s old", "state_max_age_s"),
     ("busy", _lane(state="occupied"), "warn", "'occupied'", "`debug`"),
-    ("misspelt", _lane(state="Idle"), "warn", "'Idle'", "add that to its safe states"),
+    ("misspelt", _lane(state="Idle"), "warn", "'Idle'", "wait until the lane is clear"),
     ("camera refuses", _camera(site.Look(trouble="Connection refused")), "fail", "refused", "the port in cameras.cam1"),
     ("camera's path", _camera(site.Look(trouble="the server answers 'HTTP/1.0 404', not 200")),
      "fail", "404", "the path"),

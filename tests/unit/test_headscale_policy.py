@@ -174,11 +174,11 @@ def test_refuses_a_wish_that_grants_more_than_it_says(change: dict[str, Any], sa
 @pytest.mark.parametrize(
     ("src", "users", "said"),
     [
-        ("ghost@", USERS, "no user for 'ghost@'"),
-        ("@", USERS, "no user for '@'"),
-        ("group:vendor", USERS, "no user for 'dan@' of group:vendor"),
+        ("ghost@", USERS, "0 users called 'ghost@', and not one"),
+        ("@", USERS, "0 users called '@'"),
+        ("group:vendor", USERS, "0 users called 'dan@' of group:vendor"),
         ("group:other", USERS, "no group 'group:other'"),
-        ("ann@", (*USERS, {"id": "9", "name": "ann"}), "has 2 user for 'ann@'"),
+        ("ann@", (*USERS, {"id": "9", "name": "ann"}), "has 2 users called 'ann@'"),
     ],
 )
 def test_refuses_users_that_headscale_does_not_know(src: str, users: tuple[dict[str, Any], ...], said: str) -> None:

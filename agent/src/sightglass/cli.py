@@ -126,7 +126,10 @@ def _open(arguments: argparse.Namespace) -> int:
         "claimed_name": arguments.claimed_name,
     }
     window = ask(arguments, "POST", "/v1/windows", body)
-    return show(arguments, window, [f"window {window['id']}: {window['state']}", *_window(window)])
+    lines = [f"window {window['id']}: {window['state']}", *_window(window)]
+    if arguments.viewers and not window["viewers"]:
+        lines.append(f"  nobody    of those named may watch now: {', '.join(arguments.viewers)}")
+    return show(arguments, window, lines)
 
 
 def _close(arguments: argparse.Namespace) -> int:
@@ -157,7 +160,7 @@ def _window(window: dict[str, Any]) -> list[str]:
         *([f"  opened by {window['opened_by']['said']}"] if window["opened_by"] else []),
         *([f"  page      {window['page']}"] if window["page"] else []),
         *(f"  player    {url}" for url in window["urls"].values()),
-        *(f"  viewer    {v['user']} on {v['node']}{' (watching)' if v['watching'] else ''}" for v in window["viewers"]),
+        *(f"  {'watching' if v['watching'] else 'may watch':<9} {v['user']} on {v['node']}" for v in window["viewers"]),
     ]
     return [*lines, f"  {window['state']}: {window['why']}"] if window.get("why") else lines
 

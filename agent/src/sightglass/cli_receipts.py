@@ -136,8 +136,9 @@ def _verify(arguments: argparse.Namespace) -> int:
         answer = ask(arguments, "GET", "/v1/receipts/verify" + (f"?known={arguments.known}" if arguments.known else ""))
     if answer["ok"]:
         last = answer["chain"]
-        of = f" of {answer['site']}, after event {answer['after']['n']}" if arguments.file else ""
-        whole = f"the chain is whole{of}: {answer['events']} events, the last is {last['n']}:{last['hash']}"
+        of = f" of {answer['site']}" if arguments.file else ""
+        since = f" after event {answer['after']['n']}" if arguments.file and answer["after"]["n"] else ""
+        whole = f"the chain{of} is whole{since}: {answer['events']} events, the last is {last['n']}:{last['hash']}"
         lines = [whole]
     else:
         lines = [f"{problem['name']}: {problem['why']}" for problem in answer["problems"]]

@@ -252,7 +252,7 @@ class Desk:
             if live is not None
             else (),
             cause=window.cause,
-            why=window.why,
+            why=window.why or (live.blind() if live is not None else None),
             privacy=window.privacy,
             opened_by=opener(dataclasses.asdict(window.by)) if window.by else None,
         )

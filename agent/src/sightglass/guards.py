@@ -29,7 +29,9 @@ def enabled(facts: Facts) -> Verdict:
     if facts.switched_off:
         return failed("enabled", "switch", f"the switch at the gateway is set: {SWITCH} is there")
     if facts.disabled:
-        return failed("enabled", "disabled", "windows are disabled on this gateway")
+        return failed(
+            "enabled", "disabled", "windows are disabled on this gateway: `sightglass status` says by whom and why"
+        )
     return passed("enabled", "windows are enabled")
 
 

@@ -276,6 +276,13 @@ class Live:
         late = clock.boottime() >= self._began + LIVE_S
         return all(seen.published > 0 and (late or seen.state == "live") for seen in report.cameras.values())
 
+    def blind(self) -> str | None:
+        """A sentence about the cameras that send nothing, though the window is open; None when there is none."""
+        report = self._parts.feed.report
+        seen = {} if report is None else {name: camera.state for name, camera in report.cameras.items()}
+        without = sorted(name for name, state in seen.items() if state in ("connecting", "stale"))
+        return f"no picture of {', '.join(without)} yet: close, and ask `sightglass doctor` why" if without else None
+
     def urls(self) -> dict[str, str]:
         """Where an entitled viewer finds each camera."""
         return {

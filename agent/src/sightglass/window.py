@@ -350,7 +350,10 @@ TABLE: Mapping[State, Mapping[type[Event], Transition]] = MappingProxyType(
 
 _REFUSALS: Mapping[tuple[State, type[Event]], tuple[str, str]] = MappingProxyType(
     {
-        (State.DISABLED, Open): ("disabled", "windows are disabled on this gateway"),
+        (State.DISABLED, Open): (
+            "disabled",
+            "windows are disabled on this gateway: `sightglass status` says by whom and why",
+        ),
         (State.OPENING, Open): ("second-window", "a window is being opened already"),
         (State.OPEN, Open): ("second-window", "a window is open already"),
         (State.SUSPENDED, Open): ("second-window", "a window is open already (its picture is suspended)"),

@@ -139,7 +139,8 @@ def failure(answer: Answer) -> str | None:
     if answer.get("unreachable"):
         # The last line is ssh's own; Ansible puts its advice before it.
         lines = [each.strip() for each in said.splitlines() if each.strip()]
-        return line(f"unreachable: {lines[-1] if lines else 'no answer'}")
+        last = lines[-1].rpartition("reached over ssh: ")[2].rstrip(".") if lines else "no answer"
+        return line(f"unreachable: {last}")
     if answer.get("failed"):
         return line(said.removeprefix("Module failed: ").removeprefix("Task failed: ")) or "failed"
     return None

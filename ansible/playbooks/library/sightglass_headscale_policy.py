@@ -267,7 +267,7 @@ def check_users(policy: Policy, wanted: Wish, tailnet: Tailnet) -> None:
             found = tailnet.named(name)
             if len(found) != 1:
                 where = f" of {src}" if name != src else ""
-                raise RefusedError(f"maintainers: headscale has {len(found) or 'no'} user for {name!r}{where}, not one")
+                raise RefusedError(f"maintainers: headscale has {len(found)} users called {name!r}{where}, and not one")
 
 
 def dump(policy: Policy) -> str:

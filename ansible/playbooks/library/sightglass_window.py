@@ -355,7 +355,7 @@ def _open(agent: Agent, wanted: Mapping[str, Any], before: Mapping[str, Any], *,
     known = current is not None and current["request_id"] == wanted["request_id"]
     if check and not known:
         if before["state"] == "disabled":
-            raise Refused("disabled", "windows are disabled on this gateway")
+            raise Refused("disabled", "windows are disabled on this gateway: `sightglass status` says by whom and why")
         if current is not None:
             raise Refused("second-window", _held(before["state"], current))
         query = urlencode([*(("camera", name) for name in wanted["cameras"]), ("purpose", wanted["purpose"])])

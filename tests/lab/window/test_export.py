@@ -51,7 +51,7 @@ def test_a_windows_export_is_verified_elsewhere_and_a_change_is_named(site: Site
     file = tmp_path / "window.json"
     file.write_text(done.stdout)
     code, said = elsewhere(site, "receipts", "verify", str(file))
-    assert (code, said.startswith("the chain is whole of gw1, after event ")) == (0, True), said
+    assert (code, said.startswith("the chain of gw1 is whole after event ")) == (0, True), said
 
     lines = done.stdout.splitlines(keepends=True)
     for changed, name in (

@@ -82,8 +82,7 @@ def lane(seen: Lane, debug: frozenset[str], state_topic: str, heartbeat_topic: s
         return fail(part, said.why, f"let the publisher repeat its state on {state_topic}, or raise state_max_age_s")
     if seen.state in debug:
         return warn(part, said.why, "wait until the lane is clear; for `debug` a window opens already")
-    do = f"wait until the lane is clear; if {seen.state!r} is how it says so, add that to its safe states"
-    return warn(part, said.why, do)
+    return warn(part, said.why, "wait until the lane is clear")
 
 
 def camera(name: str, host: str, near: bool, feed_may: bool, look: Look | None, shown: str | None) -> Finding:

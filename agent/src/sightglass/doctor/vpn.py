@@ -121,7 +121,8 @@ def may_watch(devices: int, users: int, site: str, capability: str, known: bool)
             f'grant {capability} with {{"sites": ["{site}"]}} to somebody in the VPN\'s policy, for this gateway\'s tag'
         )
         return warn("viewers", "nobody in the VPN may watch here", do)
-    return ok("viewers", f"{devices} devices of {users} persons may watch here")
+    count = f"{devices} device{'s' * (devices != 1)} of {users} person{'s' * (users != 1)}"
+    return ok("viewers", f"{count} may watch here")
 
 
 def path(standing: NodeHealth | None, may: frozenset[str]) -> Finding:
