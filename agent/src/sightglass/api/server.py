@@ -20,7 +20,7 @@ from sightglass.httpserver import Prompt, Server
 TAKE_S = 10.0
 """How long an answer may wait to be taken. The socket is local: who asks and does not read is no operator at work."""
 MOST = 64
-MOST_EACH = 16
+MOST_EACH = 32
 """Connections at once, and those of one account among them: none keeps the others from asking."""
 _GRACE_S = 1
 
