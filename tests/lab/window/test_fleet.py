@@ -137,6 +137,7 @@ def install(site: Site, *more: str) -> None:
     assert done.returncode == 0, done.stdout[-3000:]
 
 
+@pytest.mark.timeout(600)  # two installations and a boot
 @pytest.mark.requirement("U2")
 @pytest.mark.requirement("N3")
 def test_disabled_outlives_an_upgrade_and_a_reboot(site: Site, next_version: Path) -> None:
