@@ -25,36 +25,22 @@ def one_window(gateway: Host, maintainer: Host, url: str, name: str) -> dict[str
 
     The capture runs for a second after the close, so that a late byte would be seen.
     """
-    wire = capture(gateway, 8554)
-    watching = viewer(maintainer, url)
-    try:
-        opened = time.time()
-        gateway.run(
-            [
-                "sightglass",
-                "open",
-                "--camera",
-                "cam1",
-                "--minutes",
-                "5",
-                "--purpose",
-                "debug",
-                "--reason",
-                f"bench {name}",
-            ],
-            timeout=30,
-        )
-        answered = time.time()
-        first = first_frame_at(watching)
-        closed = time.time()
-        gateway.run(["sightglass", "close"], timeout=30)
-        confirmed = time.time()
-        watching.wait(10)
-        wait.until(lambda: time.time() > confirmed + 1, 3, "a second after the close")
-        seen = finish(wire)
-    finally:
-        watching.kill()
-        wire.kill()
+    command = ["sightglass", "open", "--camera", "cam1", "--minutes", "5", "--purpose", "debug", "--reason"]
+    with capture(gateway, 8554) as wire, viewer(maintainer, url) as watching:
+        try:
+            opened = time.time()
+            gateway.run([*command, f"bench {name}"], timeout=30)
+            answered = time.time()
+            first = first_frame_at(watching)
+            closed = time.time()
+            gateway.run(["sightglass", "close"], timeout=30)
+            confirmed = time.time()
+            watching.wait(10)
+            wait.until(lambda: time.time() > confirmed + 1, 3, "a second after the close")
+            seen = finish(wire)
+        finally:
+            watching.kill()
+            wire.kill()
     return {
         "open_s": answered - opened,
         "first_frame_s": first - opened,
