@@ -199,4 +199,5 @@ def test_a_host_that_stands_still_shows_nothing_after_the_deadline(site: Site) -
         seen = finish(wire)
     assert thawed - frozen > 13
     assert frozen - 2 < seen["last"] < deadline + 1, f"the last byte left {seen['last'] - deadline:+.2f} s from it"
-    assert site.cause(window["id"]) in {"deadline", "shutter-lost"}
+    # systemd's watchdogs have counted the standstill, too: who is quicker at the thaw names the end.
+    assert site.cause(window["id"]) in {"deadline", "shutter-lost", "agent-lost"}
