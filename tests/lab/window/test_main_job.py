@@ -25,8 +25,9 @@ def test_an_entitled_maintainer_sees_live_frames_until_the_window_is_closed(site
     listening = site.gateway.run(["ss", "-Hltnp", "sport", "=", ":8554"]).stdout
     assert f"pid={site.pid('mediamtx')}," in listening, "the stream server runs on the gateway itself"
     numbers = [number for number in site.watch(frames=15) if number is not None]
-    assert len(numbers) > 5
-    assert numbers == sorted(set(numbers))
+    # A camera that is slower than the feed for a moment has its last picture shown again.
+    assert len(set(numbers)) > 5
+    assert numbers == sorted(numbers)
     with site.watching() as viewer:
         closed = site.close()
         assert closed["state"] == "closed"
