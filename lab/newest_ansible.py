@@ -31,7 +31,7 @@ exec chroot /mnt/root env --chdir="$PWD" "$@"
 def words(program: str, *asked: str) -> list[str]:
     """The command line of one of its programs (`playbook` is ansible-playbook); what is missing is made."""
     packages = _packages()
-    places = ["/dev", "/proc", "/run", "/tmp", "/etc/hosts", *map(str, (CHECKOUT, STATE_ROOT, packages, cache_root()))]
+    places = ["/dev", "/proc", "/run", "/tmp", "/etc/hosts", *map(str, (CHECKOUT, STATE_ROOT, cache_root()))]
     python = ["env", f"PYTHONPATH={packages}", f"/usr/bin/python{PYTHON}", "-m", "ansible", program]
     return ["unshare", "--mount", "--", "sh", "-c", _INSIDE, "sh", str(base(13)), *places, "--", *python, *asked]
 

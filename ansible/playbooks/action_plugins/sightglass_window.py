@@ -95,7 +95,7 @@ class Ledger:
                 file, shared = os.fstat(fd), self.file.parent.stat().st_mode & stat.S_IWGRP
                 if shared and not file.st_mode & stat.S_IWGRP and file.st_uid == os.geteuid():
                     os.fchmod(fd, 0o660)  # operators who share a folder share what is in it
-                text = os.pread(fd, os.fstat(fd).st_size, 0)
+                text = os.pread(fd, file.st_size, 0)
                 self._take(text)
                 os.ftruncate(fd, text.rfind(b"\n") + 1)  # what a power cut left of a last line
                 yield lambda line: self._write(fd, line)
