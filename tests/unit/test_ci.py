@@ -34,7 +34,8 @@ def test_a_run_that_is_ended_ends_what_it_started(tmp_path: Path, number: signal
     """By its own trap, or by the watcher that outlives it."""
     shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
     (tmp_path / "Makefile").write_text(MAKEFILE)
-    words = ["bash", ".ci/run", "lasting"]
+    # A shell's background job has SIGINT ignored, and hands that on: no shell script could trap it then.
+    words = ["env", "--default-signal=INT", "bash", ".ci/run", "lasting"]
     run = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait.until(lambda: len(lasting(tmp_path)) == 2, 10, "the control: both run")
