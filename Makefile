@@ -34,13 +34,14 @@ demo: need-root wheelhouse ## a lab, a blank gateway, one window through it; fig
 # The parts first: without them the unit tests of the kernel gate and of the feed have to skip.
 test: parts unit lab-test molecule requirements ## every test, from unit to Molecule
 
-unit: venv ## the tests that need no lab
+unit: venv ## the tests that need no lab, on two cores
 	@mkdir -p build
-	@.venv/bin/pytest tests/unit --junit-xml=build/unit.xml
+	@.venv/bin/pytest tests/unit -n 2 --dist loadfile --junit-xml=build/unit.xml
 
-lab-test: need-root wheelhouse ## the tests against the lab
+# In the order of the files: what is about a blank gateway comes first.
+lab-test: need-root wheelhouse ## the tests against the lab, in two labs side by side
 	@mkdir -p build
-	@.venv/bin/pytest tests/lab --junit-xml=build/lab.xml
+	@.venv/bin/pytest tests/lab -n 2 --dist loadfile --no-loadscope-reorder --junit-xml=build/lab.xml
 
 molecule: need-root venv ## the roles on a blank gateway: converge, idempotence, verify
 	@.venv/bin/python -m lab.molecule

@@ -11,6 +11,7 @@ from lab import Lab
 from lab.fleet import down
 from lab.paths import LabError
 from tests.lab.converged import converged, site
+from tests.lab.turns import turn
 
 __all__ = ["converged", "fresh_lab", "lab", "site"]
 
@@ -24,6 +25,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "/tests/lab/" in str(item.path):
             item.add_marker(pytest.mark.lab)
+            # The labs of two workers converge at the same time, which took longer; converge() has its own deadline.
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(300, func_only=True))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Beside another worker's tests, its fixtures' time included, or alone: an installation there is felt here."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    place: Path = item.config._tmp_path_factory.getbasetemp().parent  # type: ignore[attr-defined] # the run's, not the worker's
+    with turn(place, alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -43,6 +57,11 @@ def pytest_runtest_makereport(
     return report
 
 
+def _name() -> str:
+    """The lab of this session: each worker of a run has one of its own."""
+    return os.environ.get("LAB_NAME", "test") + os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+
+
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """gw1 with Debian 12, shared by all tests of the session, and gw2 with Debian 13 for what is about a fleet: leave
@@ -50,7 +69,7 @@ def lab() -> Iterator[Lab]:
 
     With LAB_ATTACH=1 it is the running lab LAB_NAME, which stays up.
     """
-    name = os.environ.get("LAB_NAME", "test")
+    name = _name()
     if os.environ.get("LAB_ATTACH") == "1":
         yield Lab.attach(name)
         return
@@ -62,7 +81,7 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture
 def fresh_lab() -> Iterator[Callable[..., Lab]]:
     """Call it for a lab of this test's own (`fresh_lab(gateways=2)`); it goes down with the test."""
-    name = f"{os.environ.get('LAB_NAME', 'test')[:10]}-fresh"
+    name = f"{_name()[-10:]}-fresh"
     down(name)
 
     def up(gateways: int = 1, *, push_delay_ms: int = 800) -> Lab:

@@ -293,7 +293,12 @@ class Units:
         fixed = dict.fromkeys(ENABLED, "enabled") | {
             f"{unit}.service": "static" for unit in (*WINDOW, "sightglass-off")
         }
+        self.changed = changed
         self.units = fixed | {f"sightglass-{name.replace('_', '.')}": state for name, state in changed.items()}
+
+    def __str__(self) -> str:
+        """What differs, for the test's name."""
+        return str(self.changed)
 
     def output(self, _command: str) -> str:
         """A line each."""

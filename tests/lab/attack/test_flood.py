@@ -20,6 +20,8 @@ from tests.lab.attack.policy import second_viewer, wait_viewers
 from tests.lab.window.site_under_test import ROOT, Site
 from tests.lab.window.test_page import ask
 
+pytestmark = pytest.mark.alone
+
 SECONDS = 20
 
 
