@@ -19,6 +19,9 @@ ENABLED = {
 FIGURES = {"sightglass-metrics.timer": "enabled", "sightglass-metrics.service": "static"}
 """What a site has that wants figures for a Prometheus."""
 
+GUARDED = {"sightglass-nftables-watch.timer": "enabled", "sightglass-nftables-watch.service": "static"}
+"""What a site has whose whole host is guarded."""
+
 
 def must_have(gateway: Gateway, unit: str, wanted: Mapping[str, str]) -> dict[str, str]:
     """Fails the test when a property of a unit is another; gives all of them."""
@@ -71,7 +74,8 @@ def test_nothing_is_enabled_that_must_not_be(gateway: Gateway) -> None:
     found = {fields[0]: fields[1] for fields in map(str.split, rows)}
     wanted = {**dict.fromkeys(ENABLED, "enabled")}
     wanted |= {f"{unit}.service": "static" for unit in (*WINDOW, "sightglass-off")}
-    wanted |= FIGURES if FIGURES.keys() & found.keys() else {}
+    for pair in (FIGURES, GUARDED):
+        wanted |= pair if pair.keys() & found.keys() else {}
     wrong = {unit for unit in {*found, *wanted} if found.get(unit) != wanted.get(unit)}
     assert not wrong, ", ".join(
         f"{unit} is {found.get(unit, 'missing')}, must be {wanted.get(unit, 'absent')}" for unit in sorted(wrong)

@@ -7,7 +7,11 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import ansible.module_utils
+
 PLAYBOOKS = Path(__file__).parents[2] / "ansible" / "playbooks"
+# Where Ansible finds what modules share, when a playbook of ours runs.
+ansible.module_utils.__path__.append(str(PLAYBOOKS / "module_utils"))
 
 
 def loaded(place: str) -> ModuleType:

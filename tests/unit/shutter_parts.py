@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -59,9 +60,11 @@ def until(what: str, look: Callable[[], T], deadline_s: float = 5.0) -> T:
 
 def rendered(name: str | Path = "nftables.nft.j2", **changed: Any) -> str:
     """A template of the role, or one elsewhere, with the role's defaults."""
-    data = yaml.safe_load((ROLE / "defaults/main.yml").read_text()) | changed
+    looked = {"__sightglass_nftables_outside": ["wan0"], "__sightglass_nftables_cameras": []}
+    data = looked | yaml.safe_load((ROLE / "defaults/main.yml").read_text()) | changed
     environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
     environment.filters["comment"] = "# {}".format
+    environment.tests["search"] = lambda value, pattern: re.search(pattern, value) is not None
     return environment.from_string((ROLE / "templates" / name).read_text()).render(ansible_managed="test", **data)
 
 

@@ -1,0 +1,232 @@
+"""Scope host: what a site declares, what would be cut off, and the chain that comes of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.unit.plugins import loaded
+from tests.unit.shutter_parts import Net, needs_kernel, net, rendered
+
+SS = """\
+udp   UNCONN 0      0            0.0.0.0:41641      0.0.0.0:*    users:(("tailscaled",pid=40,fd=11))
+udp   UNCONN 0      0      192.168.51.1%lan0:67     0.0.0.0:*    users:(("dnsmasq",pid=41,fd=4))
+udp   UNCONN 0      0               [::]:5353          [::]:*    users:(("avahi-daemon",pid=42,fd=13))
+tcp   LISTEN 0      128          0.0.0.0:22         0.0.0.0:*    users:(("sshd",pid=50,fd=3),("systemd",pid=1,fd=50))
+tcp   LISTEN 0      100        127.0.0.1:1883       0.0.0.0:*    users:(("mosquitto",pid=51,fd=5))
+tcp   LISTEN 0      100            [::1]:1883          [::]:*    users:(("mosquitto",pid=51,fd=6))
+tcp   LISTEN 0      100     127.0.0.53%lo:53        0.0.0.0:*    users:(("systemd-resolve",pid=7,fd=6))
+tcp   LISTEN 0      100    [::ffff:127.0.0.1]:8000        *:*    users:(("java",pid=52,fd=6))
+tcp   LISTEN 0      100                *:9100             *:*    users:(("node exp\\"orter",pid=53,fd=6))
+tcp   LISTEN 0      64           0.0.0.0:2049       0.0.0.0:*
+"""
+OWN = ["tcp 22", "udp 68"]
+
+
+FILTERS: Any = loaded("../../roles/sightglass_nftables/filter_plugins/sightglass_sockets.py")
+
+
+def undeclared(allowed: list[dict[str, Any]], denied: list[dict[str, Any]]) -> list[str]:
+    found: list[str] = FILTERS.undeclared(SS.splitlines(), allowed, denied, OWN)
+    return found
+
+
+@pytest.mark.requirement("F1")
+def test_each_socket_that_nothing_is_said_about_is_named_with_its_process() -> None:
+    """Loopback, in any family and form, is nobody else's; the chain's own ports need no word."""
+    assert undeclared([], []) == [
+        "udp 0.0.0.0:41641 of tailscaled",
+        "udp 192.168.51.1%lan0:67 of dnsmasq",
+        "udp [::]:5353 of avahi-daemon",
+        'tcp *:9100 of node exp\\"orter',
+        "tcp 0.0.0.0:2049 of no process (the kernel's own)",
+    ]
+
+
+@pytest.mark.requirement("F1")
+def test_a_word_for_each_is_enough() -> None:
+    """By port, by range, by process; a rule of the other protocol says nothing."""
+    allowed: list[dict[str, Any]] = [
+        {"name": "vpn", "protocol": "udp", "port": 41641},
+        {"name": "files", "protocol": "tcp", "port": "2000-2100"},
+        {"name": "dhcp", "protocol": "tcp", "port": 67},
+    ]
+    denied: list[dict[str, Any]] = [
+        {"name": "discovery", "protocol": "udp", "process": "avahi-daemon"},
+        {"name": "figures", "protocol": "tcp", "port": "9100"},
+        {"name": "other", "protocol": "udp", "port": 67, "process": "isc-dhcpd"},
+    ]
+    assert undeclared(allowed, denied) == ["udp 192.168.51.1%lan0:67 of dnsmasq"]
+
+
+@pytest.mark.requirement("F1")
+def test_a_line_that_cannot_be_read_is_no_empty_answer() -> None:
+    """What cannot be read may be anybody's socket."""
+    with pytest.raises(ValueError, match="cannot be read: 'Error: netlink'"):
+        FILTERS.undeclared(["Error: netlink"], [], [], OWN)
+
+
+MAY_HAVE = "it may have interfaces, name, port, protocol, sources"
+RANGE = "port must lie between 1 and 65535, the first not above the last, not"
+NAME = "name must be 1 to 64 letters, digits, spaces and . _ - only, not"
+NETWORK = "must be a network such as 192.0.2.0/24, with no bit set behind its length, not"
+INTERFACES = "interfaces must be names of at most 15 letters, digits and . _ - @, not"
+BROKER = {"name": "broker", "protocol": "tcp", "port": 1883}
+
+
+@pytest.mark.requirement("U1")
+@pytest.mark.parametrize(
+    ("what", "rules", "sentence"),
+    [
+        ("allow", "broker", "x must be a list, not 'broker'"),
+        ("allow", ["broker"], "x[0] must be a mapping, not 'broker'"),
+        ("allow", [BROKER | {"prot": "tcp"}], f"x[0] has no setting 'prot'; {MAY_HAVE}"),
+        ("allow", [BROKER | {"process": "mosquitto"}], f"x[0] has no setting 'process'; {MAY_HAVE}"),
+        ("allow", [BROKER, BROKER | {"port": "1 accept"}], "x[1] port must be a number or FIRST-LAST, not '1 accept'"),
+        ("allow", [BROKER | {"port": 65536}], f"x[0] {RANGE} 65536"),
+        ("allow", [BROKER | {"port": 0}], "x[0] port must be a number or FIRST-LAST, not 0"),
+        ("allow", [BROKER | {"port": "20-10"}], f"x[0] {RANGE} '20-10'"),
+        ("allow", [BROKER | {"protocol": "sctp"}], "x[0] protocol must be tcp or udp, not 'sctp'"),
+        ("allow", [BROKER | {"name": 'a"b\n'}], f"x[0] {NAME} 'a\"b\\n'"),
+        ("allow", [BROKER | {"sources": ["192.0.2.1/24"]}], f"x[0] sources {NETWORK} '192.0.2.1/24'"),
+        ("allow", [BROKER | {"sources": ["all"]}], f"x[0] sources {NETWORK} 'all'"),
+        ("allow", [BROKER | {"interfaces": ['lan0" accept']}], f"x[0] {INTERFACES} 'lan0\" accept'"),
+        (
+            "allow",
+            [BROKER | {"interfaces": "lan0"}],
+            "x[0] interfaces must be a list that names at least one, not 'lan0'",
+        ),
+        ("allow", [BROKER | {"sources": None}], "x[0] sources must be a list that names at least one, not None"),
+        ("allow", [BROKER | {"port": "0443"}], "x[0] port must be a number or FIRST-LAST, not '0443'"),
+        ("deny", [{"name": "a", "protocol": "tcp"}], "x[0] port must be a number or FIRST-LAST, not None"),
+        (
+            "deny",
+            [BROKER | {"sources": []}],
+            "x[0] has no setting 'sources'; it may have name, port, process, protocol",
+        ),
+    ],
+)
+def test_a_bad_rule_is_one_sentence(what: str, rules: Any, sentence: str) -> None:
+    """It names the variable, the place, the rule and the value."""
+    assert FILTERS.faults({"y": [], "x": rules}, what) == [sentence]
+
+
+@pytest.mark.requirement("U1")
+def test_what_is_denied_is_not_allowed_elsewhere() -> None:
+    """The chain only allows, so that the port would stay open; a denial by process alone contradicts nothing."""
+    denied = [
+        {"name": "figures", "protocol": "tcp", "port": "1800-1900"},
+        {"name": "other", "protocol": "udp", "port": 1883},
+        {"name": "discovery", "protocol": "tcp", "process": "mosquitto"},
+    ]
+    said = ["tcp 1800-1900 must not be denied (figures) and allowed (broker) at once"]
+    assert FILTERS.contradictions([BROKER], denied) == said
+    assert FILTERS.contradictions([BROKER | {"port": "1901-1902"}], denied) == []
+
+
+@pytest.mark.requirement("U1")
+def test_good_rules_have_no_fault() -> None:
+    """The control."""
+    full = BROKER | {"interfaces": ["lan0", "eth0.5"], "sources": ["192.0.2.0/24", "2001:db8::/32", "10.0.0.1"]}
+    assert FILTERS.faults({"x": [BROKER, full]}, "allow") == []
+    assert FILTERS.faults({"x": [BROKER, {"name": "a", "protocol": "udp", "process": "b"}]}, "deny") == []
+    assert FILTERS.network_faults(["192.0.2.0/24", "::1"], "n") == []
+
+
+GIVEN: dict[str, dict[str, Any]] = {
+    "interfaces": {"i": ["tailscale0"], "o": []},
+    "ports": {"t": [8550, 8554], "u": [8189]},
+    "sources": {"s": [{"address": "127.0.0.1", "port": 8000}, {"address": "2001:db8::1", "port": 554}]},
+}
+
+
+@pytest.mark.requirement("U1")
+@pytest.mark.parametrize(
+    ("kind", "values", "sentence"),
+    [
+        (
+            "interfaces",
+            {"i": ['a" accept']},
+            "i must be a name of at most 15 letters, digits and . _ - @, not 'a\" accept'",
+        ),
+        ("ports", {"t": [8550, 8550]}, "t must be ports from 1 to 65535, each once, not [8550, 8550]"),
+        ("ports", {"t": []}, "t must be ports from 1 to 65535, each once, not []"),
+        ("ports", {"t": [65536]}, "t must be ports from 1 to 65535, each once, not [65536]"),
+        (
+            "sources",
+            {"s": [{"address": "cam.example", "port": 1}]},
+            "s[0] address must be a numeric address, not 'cam.example'",
+        ),
+        ("sources", {"s": [{"address": "::1", "port": 0}]}, "s[0] port must lie between 1 and 65535, not 0"),
+    ],
+)
+def test_what_the_rules_are_made_of_is_looked_at(kind: str, values: dict[str, Any], sentence: str) -> None:
+    """Before nft is asked, whose answer names a line of ours and nothing of the inventory."""
+    assert FILTERS.given_faults(GIVEN) == [], "the control"
+    assert FILTERS.given_faults(GIVEN | {kind: values}) == [sentence]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Net]:
+    """Namespaces to load the chain in."""
+    with net() as made:
+        yield made
+
+
+def chain(*rules: dict[str, Any], **changed: Any) -> str:
+    return rendered("host.nft.j2", __sightglass_nftables_allowed=list(rules), **changed)
+
+
+@needs_kernel
+@pytest.mark.requirement("F3")
+def test_the_chain_loads_over_itself_and_holds_what_was_declared(lab: Net) -> None:
+    """Each rule with its interfaces and its sources of either family, and the name to read it by."""
+    lab.gateway.load("table inet site { chain c { type filter hook input priority 0; }; }\n")
+    full: dict[str, Any] = {"interfaces": ["lan0", "eth0.5"], "sources": ["192.0.2.0/24", "2001:db8::/32"]}
+    rules: list[dict[str, Any]] = [
+        {"name": "broker", "protocol": "tcp", "port": 1883, **full},
+        {"name": "figures", "protocol": "tcp", "port": "9100-9110"},
+        {"name": "VPN", "protocol": "udp", "port": 41641, "sources": []},
+    ]
+    text = chain(*rules, sightglass_nftables_management_networks=["198.51.100.0/24", "2001:db8:1::/48"])
+    for _ in range(2):
+        lab.gateway.load(text)
+    listed = re.sub(r" +", " ", lab.gateway.run("nft", "-s", "list", "table", "inet", "sightglass_host"))
+    for line in (
+        "type filter hook input priority filter; policy drop;",
+        'iifname { "eth0.5", "lan0" } ip saddr 192.0.2.0/24 tcp dport 1883 accept comment "broker"',
+        'iifname { "eth0.5", "lan0" } ip6 saddr 2001:db8::/32 tcp dport 1883 accept comment "broker"',
+        'tcp dport 9100-9110 accept comment "figures"',
+        'udp dport 41641 accept comment "VPN"',
+        'iifname "tailscale0" tcp dport 22 accept',
+        "ip saddr 198.51.100.0/24 tcp dport 22 accept",
+        "ip6 saddr 2001:db8:1::/48 tcp dport 22 accept",
+        'iifname "tailscale0" tcp dport { 8189, 8550, 8554, 8889 } accept',
+    ):
+        assert line in listed.replace('{ "lan0", "eth0.5" }', '{ "eth0.5", "lan0" }'), listed
+    assert "table inet site" in lab.gateway.run("nft", "list", "tables")
+
+
+@needs_kernel
+@pytest.mark.requirement("F3")
+def test_nobody_outside_gets_to_a_camera_or_a_published_stream_port_through_the_gateway(lab: Net) -> None:
+    """The rules stand in the gate's own table, so in both scopes; the direction that answers is not in them."""
+    lab.gateway.load(
+        rendered(
+            __sightglass_nftables_cameras=["10.9.9.9", "2001:db8::9"], __sightglass_nftables_outside=["wwan0", "eth0"]
+        )
+    )
+    listed = lab.gateway.run("nft", "-s", "list", "chain", "inet", "sightglass", "forw")
+    for what in (
+        "ip daddr @cameras4",
+        "ip6 daddr @cameras6",
+        "ct original proto-dst @tcp_ports",
+        "ct original proto-dst @udp_ports",
+    ):
+        (line,) = [line for line in listed.splitlines() if what in line]
+        assert line.strip().endswith("drop")
+        assert "ct direction original" in line
+        assert {"wwan0", "eth0", "tailscale0"} <= set(re.findall(r'"([^"]+)"', line))
