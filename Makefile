@@ -51,7 +51,7 @@ requirements: venv ## docs/requirements.md from the tags and the last results
 
 lint: venv ## ruff, mypy, ansible-lint
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
-	@.venv/bin/mypy agent/src/sightglass lab demo bench ansible/playbooks/library ansible/playbooks/action_plugins ansible/playbooks/filter_plugins tests
+	@.venv/bin/mypy agent/src/sightglass lab demo bench ansible/playbooks/library ansible/playbooks/action_plugins ansible/playbooks/filter_plugins ansible/playbooks/module_utils roles/sightglass_nftables/filter_plugins tests
 	@.venv/bin/ansible-lint --offline --profile production -q
 
 bench-cut: need-root wheelhouse ## from the end of a permission to the last media byte, by cause

@@ -102,7 +102,7 @@ def test_changes_nothing_the_second_time(
     """A merge of a merge is the same policy, also after the way through headscale's text."""
     wanted = wish(*maintainers, tests=tests)
     once = module.merge(policy, wanted, TAILNET)
-    assert module.merge(module.parse(module.dump(once)), wanted, TAILNET) == once
+    assert module.merge(module.parse(json.dumps(once)), wanted, TAILNET) == once
 
 
 @given(policies(), st.lists(entries, min_size=1, max_size=3))
@@ -131,10 +131,12 @@ def test_tests_only_where_there_are_devices() -> None:
         (" \n", "empty, which allows everything"),
         ("{}", "neither acls nor grants, which allows everything"),
         ('{"acls": null, "tagOwners": {}}', "neither acls nor grants"),
-        ('{"grants": [] // ours\n}', "the next release keeps comments"),
-        ('{"grants": [],}', "trailing commas"),
-        ('{"grants": [], "grants": []}', "names a key twice"),
+        ('{"grants": [] // ours\n "acls": []}', "line 2: a comma or } must stand here"),
+        ('{"grants": [], "grants": []}', "the key 'grants' stands twice"),
+        ('{"grants": [], "tests": null}', "tests is no list"),
         ('{"grants": {}}', "grants is no list"),
+        ('{"grants": [{"src": [1]}]}', "a grant has lists of texts"),
+        ('{"grants": [{"app": 5}]}', "a grant has lists of texts"),
         ("[]", "no JSON object"),
     ],
 )
@@ -162,6 +164,7 @@ def test_refuses_a_policy_it_could_harm(text: str, said: str) -> None:
         ({"maintainers": [{"src": ["ann@"], "sites": []}]}, "sites must name at least one"),
         ({"maintainers": [{"src": ["ann@"], "sites": ["north*"]}]}, "sites must be"),
         ({"maintainers": [{"src": ["ann@"], "sites": ["*"], "cameras": ["Cam 1"]}]}, "cameras must be"),
+        ({"maintainers": [{"src": ["ann@"], "sites": ["*"], "cameras": []}]}, "cameras must name at least one"),
     ],
 )
 def test_refuses_a_wish_that_grants_more_than_it_says(change: dict[str, Any], said: str) -> None:
@@ -259,15 +262,15 @@ def test_checks_before_it_writes(served: tuple[type[Server], str], key_file: Pat
     """A write comes after headscale's own check; a dry run ends before it; the second run only reads."""
     kind, url = served
     server, wanted = module.Headscale(url, key_file), wish({"src": ["ann@"], "sites": ["*"]})
-    module.apply(server, wanted, dry=True)
+    module.apply(server, server, wanted, dry=True)
     assert kind.log == ["GET policy", "GET user", "GET node", "POST policy/check"]
     assert kind.stored == '{"grants": []}'
     kind.log.clear()
-    before, after = module.apply(server, wanted, dry=False)
-    assert before != after == json.loads(kind.stored)
+    before, after = module.apply(server, server, wanted, dry=False)
+    assert before != after == kind.stored
     assert kind.log.index("POST policy/check") < kind.log.index("PUT policy")
     kind.log.clear()
-    module.apply(server, wanted, dry=False)
+    module.apply(server, server, wanted, dry=False)
     assert kind.log == ["GET policy", "GET user", "GET node"]
 
 
@@ -275,9 +278,89 @@ def test_does_not_overwrite_what_somebody_just_wrote(served: tuple[type[Server],
     """A policy that changed between reading and writing is left as it is."""
     kind, url = served
     kind.race = '{"grants": [{"src": ["bob@"]}]}'
-    with pytest.raises(module.RefusedError, match="changed while this ran"):
-        module.apply(module.Headscale(url, key_file), wish({"src": ["ann@"], "sites": ["*"]}), dry=False)
+    server = module.Headscale(url, key_file)
+    with pytest.raises(module.RefusedError) as refused:
+        module.apply(server, server, wish({"src": ["ann@"], "sites": ["*"]}), dry=False)
+    assert str(refused.value) == (
+        'the policy changed while this ran (-{"grants": []} | +{"grants": [{"src": ["bob@"]}]}): '
+        "nothing was written, run it again"
+    )
     assert kind.stored == kind.race
+
+
+OWNERS = """\
+// Whoever changes this file asks the network team.
+{
+  "groups": {"group:vendor": ["ann@"]},
+  "acls": [],
+  "grants": [
+    // ops
+    {"src": ["tag:ops"], "dst": ["tag:gateway"], "ip": ["tcp:22"]}, // for ever
+  ],
+}
+"""
+
+
+@pytest.mark.requirement("A5")
+def test_a_files_comments_stay_and_it_can_be_taken_back(tmp_path: Path) -> None:
+    """Without any server: the owner's lines keep their bytes, the mode stays, and `absent` leaves what there was."""
+    file = tmp_path / "policy.hujson"
+    file.write_text(OWNERS)
+    file.chmod(0o640)
+    deny = {"src": "bob@", "proto": "tcp", "deny": ["tag:gateway:8554"]}
+    wanted = wish({"src": ["group:vendor"], "sites": ["*"]}, tests=[deny])
+    before, after = module.apply(module.File(file), None, wanted, dry=True)
+    assert (before, file.read_text()) == (OWNERS, OWNERS)
+    assert module.apply(module.File(file), None, wanted, dry=False) == (before, after)
+    assert file.read_text() == after
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert [line for line in OWNERS.splitlines() if line not in after.splitlines()] == []
+    assert module.parse(after)["tests"] == [deny]
+    assert module.apply(module.File(file), None, wanted, dry=False) == (after, after)
+    gone = module.wish(CAPABILITY, ["tag:gateway"], [], PORTS, [deny], "absent")
+    module.apply(module.File(file), None, gone, dry=False)
+    assert module.parse(file.read_text()) == module.parse(OWNERS) | {"tests": []}
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.requirement("A5")
+def test_a_files_line_ends_stay_and_a_link_stays_one(tmp_path: Path) -> None:
+    """A lone return ends no remark for headscale: taken for a line's end, it made a rule of what was switched off."""
+    kept, link = tmp_path / "kept.hujson", tmp_path / "policy.hujson"
+    off = b'    // off:\r    {"src": ["*"], "dst": ["*"], "ip": ["*"]},\n'
+    before = OWNERS.encode().replace(b"\n", b"\r\n").replace(b"    // ops", off + b"    // ops")
+    kept.write_bytes(before)
+    link.symlink_to(kept)
+    module.apply(module.File(link), None, wish({"src": ["group:vendor"], "sites": ["*"]}), dry=False)
+    after = kept.read_bytes()
+    assert link.is_symlink()
+    assert off in after
+    assert len(module.parse(after.decode())["grants"]) == 2
+    assert [line for line in before.splitlines(keepends=True) if line not in after.splitlines(keepends=True)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"acls": [], "Grants": []}',
+        '{"grants": [{"src": ["bob@"], "A_pp": {}}]}',
+        '{"acls": [], "grants": [{"SRC": []}]}',
+    ],
+)
+def test_a_name_that_headscale_reads_and_we_do_not_is_refused(text: str) -> None:
+    """It takes them without regard to case, `_` and `-`; a grant spelt so would be overlooked, and stay."""
+    with pytest.raises(module.RefusedError, match=r"must be spelt '(grants|app|src)', so that no grant is overlooked"):
+        module.parse(text)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """In one sentence; a group that the file does not have, too."""
+    with pytest.raises(module.RefusedError, match=r"file '.*none' cannot be read"):
+        module.apply(module.File(tmp_path / "none"), None, wish(), dry=False)
+    file = tmp_path / "policy.hujson"
+    file.write_text(OWNERS)
+    with pytest.raises(module.RefusedError, match="the policy has no group 'group:staff'"):
+        module.apply(module.File(file), None, wish({"src": ["group:staff"], "sites": ["*"]}), dry=False)
 
 
 def test_says_no_key_when_headscale_refuses_it(served: tuple[type[Server], str], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -54,4 +55,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         said = complaint(load_extra_vars(self._loader), options["playbook"], options["names"])
         if said is not None:
             raise AnsibleActionFail(said)
-        return {**found, "changed": False, "ansible_facts": {"sightglass_looked": True}}
+        return {
+            **found,
+            "changed": False,
+            "ansible_facts": {"sightglass_looked": True, "sightglass_cwd": str(Path.cwd())},
+        }

@@ -1,30 +1,44 @@
 #!/usr/bin/python
-"""Writes the maintainers' grants into headscale's policy and leaves every rule of its owner where it stands."""
+"""Writes the maintainers' grants into a tailnet's policy and leaves every rule and comment of its owner."""
 
 from __future__ import annotations
 
+import difflib
 import http.client
 import json
+import os
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
+from ansible.module_utils import sightglass_hujson as hujson
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: sightglass_headscale_policy
-short_description: Grant the capability to watch in headscale's policy
+short_description: Grant the capability to watch in a tailnet's policy
 description:
-  - Reads the policy of a headscale 0.29 in database mode, replaces the grants of one capability, has headscale check
-    the result against its live users and nodes, and writes it.
-  - A grant is this module's own when the capability is all that its C(app) holds. Grants have no name, and no comment
-    survives a rewrite; the capability's name does, and a grant of it that the list lacks is just what must not stay.
-  - Grants, acls, tests and keys of others keep their order and their values.
+  - Reads the policy of a headscale 0.29 in database mode, or a policy file, replaces the grants of one capability, has
+    headscale check the result against its live users and nodes, and writes it.
+  - A grant is this module's own when the capability is all that its C(app) holds. Grants have no name; the capability
+    has one, and a grant of it that the list lacks is just what must not stay.
+  - Grants, acls, tests, keys and comments of others keep their place and their bytes.
 options:
-  url: {type: str, required: true, description: "Where headscale answers, such as https://vpn.example.com."}
-  api_key_file: {type: path, required: true, description: File on this host that holds an API key and nothing else.}
+  url:
+    type: str
+    description:
+      - Where headscale answers, such as https://vpn.example.com.
+      - With C(file), only to have it checked there; without, nobody checks users, devices and the policy's own tests.
+  api_key_file: {type: path, description: File on this host that holds an API key and nothing else.}
+  file: {type: path, description: "The policy's file, for who keeps it in Git or in headscale's file mode."}
+  state:
+    type: str
+    default: present
+    choices: [present, absent]
+    description: C(absent) takes back the grants of the capability, their tests and those in C(tests).
   capability: {type: str, required: true, description: The capability's name.}
   gateways: {type: list, elements: str, required: true, description: Tags of the gateways.}
   maintainers:
@@ -66,6 +80,7 @@ _KEY = re.compile(r"[!-~]{8,512}")
 _LAST_PORT = 65535
 _ANSWER_BYTES = 16 << 20  # of the list of nodes; a policy is far below
 _TIMEOUT_S = 20
+_SHOWN_LINES = 6  # of what somebody else changed
 
 Policy = dict[str, Any]
 Grant = dict[str, Any]
@@ -82,6 +97,7 @@ class Wish:
     capability: str
     grants: tuple[Grant, ...]
     tests: tuple[dict[str, Any], ...] = ()
+    absent: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,6 +129,7 @@ def wish(
     maintainers: list[dict[str, Any]],
     ports: list[str],
     tests: list[dict[str, Any]],
+    state: str = "present",
 ) -> Wish:
     """Grants for these maintainers, one for each entry. RefusedError when a value could grant more than it says."""
     if not _CAPABILITY.fullmatch(capability):
@@ -131,7 +148,7 @@ def wish(
                     "whoever may watch is named"
                 )
         _each("maintainers: src", entry["src"], re.compile(r".+"), "a user or a group")
-        sites, cameras = entry["sites"], entry.get("cameras") or ["*"]
+        sites, cameras = entry["sites"], ["*"] if entry.get("cameras") is None else entry["cameras"]
         _each("maintainers: sites", sites, _SITE, "a site's name or *")
         _each("maintainers: cameras", cameras, _CAMERA, "a camera's name or *")
         grants.append(
@@ -142,7 +159,8 @@ def wish(
                 "app": {capability: [{"sites": list(sites), "cameras": list(cameras)}]},
             }
         )
-    return Wish(capability, tuple(grants), tuple(tests))
+    absent = state == "absent"
+    return Wish(capability, () if absent else tuple(grants), tuple(tests), absent)
 
 
 def _each(field: str, values: list[str], form: re.Pattern[str], rule: str) -> None:
@@ -154,39 +172,43 @@ def _each(field: str, values: list[str], form: re.Pattern[str], rule: str) -> No
 
 
 def parse(text: str) -> Policy:
-    """The stored policy. RefusedError where a rewrite would lose something or headscale would allow all."""
+    """The stored policy. RefusedError where it cannot be read, or where the VPN would allow all."""
     if not text.strip():
-        raise RefusedError(
-            "headscale's policy is empty, which allows everything to everybody: set one of your own first"
-        )
+        raise RefusedError("the policy is empty, which allows everything to everybody: set one of your own first")
     try:
-        policy = json.loads(text, object_pairs_hook=_pairs)
-    except json.JSONDecodeError as error:
-        raise RefusedError(
-            f"headscale's policy holds comments or trailing commas (line {error.lineno}), which this release cannot "
-            "keep; the next release keeps comments; until then store it as plain JSON"
-        ) from None
+        policy = hujson.parse(text).value
+    except hujson.HujsonError as error:
+        raise RefusedError(f"the policy cannot be read, {error}") from None
     if not isinstance(policy, dict):
-        raise RefusedError("headscale's policy is no JSON object")
+        raise RefusedError("the policy is no JSON object")
+    _spelt(policy, ("acls", "grants", "groups", "tests"))
     if policy.get("acls") is None and policy.get("grants") is None:
         raise RefusedError(
-            "headscale's policy has neither acls nor grants, which allows everything to everybody: "
+            "the policy has neither acls nor grants, which allows everything to everybody: "
             'write {"grants": []} or rules of your own first'
         )
     for key in ("grants", "acls", "tests"):
         listed = policy.get(key)
-        if listed is not None and not (isinstance(listed, list) and all(isinstance(rule, dict) for rule in listed)):
-            raise RefusedError(f"headscale's policy: {key} is no list of objects")
+        if key in policy and not (isinstance(listed, list) and all(isinstance(rule, dict) for rule in listed)):
+            raise RefusedError(f"the policy: {key} is no list of objects")
+    for rule in policy.get("grants") or []:
+        _spelt(rule, ("src", "dst", "ip", "app"))
+        if not isinstance(rule.get("app") or {}, dict) or not all(
+            isinstance(rule.get(key) or [], list) and all(isinstance(one, str) for one in rule.get(key) or [])
+            for key in ("src", "dst", "ip")
+        ):
+            raise RefusedError(
+                f"the policy: a grant has lists of texts and an object app, not {json.dumps(rule)[:200]}"
+            )
     return policy
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise RefusedError(
-            "headscale's policy names a key twice in one object, and a rewrite would lose one of the two"
-        )
-    return found
+def _spelt(rule: dict[str, Any], keys: tuple[str, ...]) -> None:
+    """headscale reads App, a_pp and APP as app; a grant spelt so would stay unseen."""
+    for key in rule:
+        meant = key.replace("_", "").replace("-", "").casefold()
+        if meant in keys and key != meant:
+            raise RefusedError(f"the policy: {key!r} must be spelt {meant!r}, so that no grant is overlooked")
 
 
 def own(grant: Grant, capability: str) -> bool:
@@ -217,29 +239,51 @@ def accepts(grant: Grant) -> list[dict[str, Any]]:
     return tests
 
 
-def merge(policy: Policy, wanted: Wish, tailnet: Tailnet) -> Policy:
-    """A new policy: own grants and their tests replaced, where the first of them stood; all else kept in order."""
+def merge(policy: Policy, wanted: Wish, tailnet: Tailnet | None) -> Policy:
+    """A new policy: own grants and their tests replaced, where the first of them stood; all else kept in order.
+
+    Without a tailnet to look at, no test is added for a grant: one whose source has no device yet would fail.
+    """
     old = policy.get("grants") or []
     mine = [grant for grant in old if own(grant, wanted.capability)]
+    tests = policy.get("tests") or []
     stale = [test for grant in mine for test in accepts(grant)]
-    groups = policy.get("groups") or {}
     fresh = [
         test
         for grant in wanted.grants
         for test in accepts(grant)
-        # headscale fails a test whose source or destination has no device yet.
-        if any(tailnet.has_device(name) for name in members(test["src"], groups))
-        and tailnet.has_tag(test["accept"][0].rpartition(":")[0])
+        if (test in tests if tailnet is None else _testable(test, policy.get("groups") or {}, tailnet))
     ]
     after = dict(policy)
     if wanted.grants or mine:
         after["grants"] = _replace(old, mine, list(wanted.grants))
-    tests = policy.get("tests") or []
+    stale += wanted.tests if wanted.absent else ()
     kept = _replace(tests, [test for test in tests if test in stale or test in fresh], _unique(fresh))
-    kept += [test for test in _unique(list(wanted.tests)) if test not in kept]
+    kept += [test for test in _unique(list(wanted.tests)) if test not in kept and not wanted.absent]
     if kept or "tests" in policy:
         after["tests"] = kept
     return after
+
+
+def _testable(test: dict[str, Any], groups: dict[str, list[str]], tailnet: Tailnet) -> bool:
+    """Whether headscale could pass this test: it fails one whose source or destination has no device yet."""
+    has_source = any(tailnet.has_device(name) for name in members(test["src"], groups))
+    return has_source and tailnet.has_tag(test["accept"][0].rpartition(":")[0])
+
+
+def rewrite(text: str, after: Policy, wanted: Wish) -> str:
+    """The policy's text with the grants and tests of `after`; every other byte, comments included, as it was.
+
+    RefusedError when that cannot be said of it.
+    """
+    edited = text
+    mine = [*(grant for grant in parse(text).get("grants") or [] if own(grant, wanted.capability)), *wanted.grants]
+    ours = {"grants": mine, "tests": [*(test for grant in mine for test in accepts(grant)), *wanted.tests]}
+    for key in ("grants", "tests"):
+        edited = hujson.with_list(edited, key, after.get(key) or [], ours[key])
+    if parse(edited) != after or hujson.comments(edited) != hujson.comments(text):
+        raise RefusedError("the policy cannot be changed without losing something of it: write its grants by hand")
+    return edited
 
 
 def _replace(rules: list[Any], mine: list[Any], fresh: list[Any]) -> list[Any]:
@@ -254,25 +298,74 @@ def _unique(rules: list[Any]) -> list[Any]:
 
 def members(src: str, groups: dict[str, list[str]]) -> list[str]:
     """The users that a source of a grant stands for."""
-    return groups.get(src, []) if src.startswith("group:") else [src]
+    return (groups.get(src) or []) if src.startswith("group:") else [src]
 
 
-def check_users(policy: Policy, wanted: Wish, tailnet: Tailnet) -> None:
-    """RefusedError when a maintainer is not exactly one user: headscale says nothing and grants nothing to them."""
+def check_users(policy: Policy, wanted: Wish, tailnet: Tailnet | None) -> None:
+    """RefusedError when a maintainer is not exactly one user: headscale says nothing and grants nothing to them.
+
+    Without a tailnet to look at, only the groups are looked up.
+    """
     groups = policy.get("groups") or {}
     for src in _unique([src for grant in wanted.grants for src in grant["src"]]):
         if src.startswith("group:") and src not in groups:
             raise RefusedError(f"maintainers: the policy has no group {src!r}")
-        for name in members(src, groups):
-            found = tailnet.named(name)
+        for name in members(src, groups) if tailnet else ():
+            found = tailnet.named(name) if tailnet else []
             if len(found) != 1:
                 where = f" of {src}" if name != src else ""
                 raise RefusedError(f"maintainers: headscale has {len(found)} users called {name!r}{where}, and not one")
 
 
-def dump(policy: Policy) -> str:
-    """The text that is stored."""
-    return json.dumps(policy, indent=2, ensure_ascii=False) + "\n"
+def difference(before: str, after: str) -> str:
+    """What somebody changed, in few words."""
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
+    changed = [line for line in lines if line[:3] not in ("---", "+++") and line[:2] != "@@"]
+    shown = " | ".join(" ".join(line.split()) for line in changed[:_SHOWN_LINES])
+    return shown + (f" and {len(changed) - _SHOWN_LINES} lines more" if len(changed) > _SHOWN_LINES else "")
+
+
+class Place(Protocol):
+    """Where a policy's text is kept."""
+
+    def policy(self) -> str:
+        """The stored text."""
+
+    def write(self, text: str) -> None:
+        """Store this one."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A policy's file. RefusedError when it cannot be read or written."""
+
+    path: Path
+
+    def policy(self) -> str:
+        """Its text."""
+        try:
+            return self.path.read_bytes().decode()
+        except (OSError, UnicodeDecodeError) as error:
+            raise RefusedError(f"file {str(self.path)!r} cannot be read: {error}") from None
+
+    def write(self, text: str) -> None:
+        """Put a whole new file in the old one's place, with its owner and mode."""
+        try:
+            path = self.path.resolve()  # a link stays one
+            was = path.stat()
+            with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=".policy-", delete=False) as new:
+                try:
+                    new.write(text.encode())
+                    new.flush()
+                    os.fsync(new.fileno())
+                    os.fchmod(new.fileno(), was.st_mode & 0o7777)
+                    os.fchown(new.fileno(), was.st_uid, was.st_gid)
+                    Path(new.name).replace(path)
+                except BaseException:
+                    Path(new.name).unlink(missing_ok=True)
+                    raise
+        except OSError as error:
+            raise RefusedError(f"file {str(self.path)!r} cannot be written: {error}") from None
 
 
 class Headscale:
@@ -280,13 +373,14 @@ class Headscale:
 
     def __init__(self, url: str, key_file: Path) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
             raise RefusedError("url must be http://HOST or https://HOST, with a port and a path if need be")
         self._parts = parts
         try:
             self._key = key_file.read_text().strip()
-        except OSError as error:
-            raise RefusedError(f"api_key_file {str(key_file)!r} cannot be read: {error.strerror}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise RefusedError(f"api_key_file {str(key_file)!r} cannot be read: {why}") from None
         if not _KEY.fullmatch(self._key):
             raise RefusedError(f"api_key_file {str(key_file)!r} must hold an API key and nothing else")
 
@@ -320,6 +414,14 @@ class Headscale:
         """The stored text."""
         return str(self.call("GET", "policy").get("policy", ""))
 
+    def write(self, text: str) -> None:
+        """Store this policy."""
+        self.call("PUT", "policy", {"policy": text})
+
+    def check(self, text: str) -> None:
+        """Have this policy and its tests checked against the live users and nodes; nothing is stored."""
+        self.call("POST", "policy/check", {"policy": text})
+
     def tailnet(self) -> Tailnet:
         """Its users and nodes."""
         users, nodes = self.call("GET", "user").get("users"), self.call("GET", "node").get("nodes")
@@ -334,33 +436,41 @@ def _said(text: str) -> str:
     return " ".join(message.split())[:500]
 
 
-def apply(server: Headscale, wanted: Wish, dry: bool) -> tuple[Policy, Policy]:
-    """Returns the policy before and after. Writes nothing when they are equal or when `dry`."""
-    text = server.policy()
+def apply(place: Place, server: Headscale | None, wanted: Wish, dry: bool) -> tuple[str, str]:
+    """Returns the policy's text before and after. Writes nothing when they are equal or when `dry`."""
+    text = place.policy()
     before = parse(text)
-    tailnet = server.tailnet()
+    tailnet = server.tailnet() if server else None
     check_users(before, wanted, tailnet)
     after = merge(before, wanted, tailnet)
     if after == before:
-        return before, after
-    # Also when dry: it runs the policy's tests against the live nodes and stores nothing.
-    server.call("POST", "policy/check", {"policy": dump(after)})
+        return text, text
+    edited = rewrite(text, after, wanted)
+    if server:
+        # Also when dry: it runs the policy's tests against the live nodes and stores nothing.
+        server.check(edited)
     if dry:
-        return before, after
+        return text, edited
     # headscale 0.29 has no ETag. What somebody wrote while this ran would be lost without a word.
-    if server.policy() != text:
-        raise RefusedError("headscale's policy changed while this ran: nothing was written, run it again")
-    server.call("PUT", "policy", {"policy": dump(after)})
-    if parse(server.policy()) != after:
-        raise RefusedError("headscale's policy is not what was written: somebody else writes it too, run it again")
-    return before, after
+    if (now := place.policy()) != text:
+        raise RefusedError(
+            f"the policy changed while this ran ({difference(text, now)}): nothing was written, run it again"
+        )
+    place.write(edited)
+    if (now := place.policy()) != edited:
+        raise RefusedError(
+            f"the policy is not what was written ({difference(edited, now)}): somebody else writes it too, run it again"
+        )
+    return text, edited
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "url": {"type": "str", "required": True},
-            "api_key_file": {"type": "path", "required": True, "no_log": False},
+            "url": {"type": "str"},
+            "api_key_file": {"type": "path", "no_log": False},
+            "file": {"type": "path"},
+            "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
             "capability": {"type": "str", "required": True},
             "gateways": {"type": "list", "elements": "str", "required": True},
             "maintainers": {
@@ -376,23 +486,27 @@ def main() -> None:
             "ports": {"type": "list", "elements": "str", "required": True},
             "tests": {"type": "list", "elements": "dict", "default": []},
         },
+        required_one_of=[["url", "file"]],
+        required_together=[["url", "api_key_file"]],
         supports_check_mode=True,
     )
     given = module.params
     try:
-        wanted = wish(*(given[name] for name in ("capability", "gateways", "maintainers", "ports", "tests")))
-        server = Headscale(given["url"], Path(given["api_key_file"]))
-        before, after = apply(server, wanted, module.check_mode)
+        wanted = wish(*(given[name] for name in ("capability", "gateways", "maintainers", "ports", "tests", "state")))
+        server = Headscale(given["url"], Path(given["api_key_file"])) if given["url"] else None
+        place = File(Path(given["file"])) if given["file"] else server
+        # AnsibleModule has seen to it that one of the two is given.
+        before, after = apply(cast(Place, place), server, wanted, module.check_mode)
     except RefusedError as refusal:
         module.fail_json(msg=str(refusal))
     module.exit_json(
         changed=before != after,
-        grants=[grant for grant in after.get("grants") or [] if own(grant, wanted.capability)],
+        grants=[grant for grant in parse(after).get("grants") or [] if own(grant, wanted.capability)],
         diff={
-            "before": dump(before),
-            "after": dump(after),
-            "before_header": "headscale's policy",
-            "after_header": "headscale's policy",
+            "before": before,
+            "after": after,
+            "before_header": given["file"] or "headscale's policy",
+            "after_header": given["file"] or "headscale's policy",
         },
     )
 
