@@ -60,6 +60,7 @@ ROWS: dict[str, dict[str, tuple[Any, ...]]] = {
     # The same file with another word: one row of each is enough.
     "fleet_on": {name: values[:1] for name, values in SWITCHES.items()},
     "compliance": {"site": SITE, "report": ("~/report",), "during": ("maybe", 2, "1 ")},
+    "remove": {"site": (MISSING, "gw9", "gw*"), "confirm": (MISSING, "gw2", "GW1", True), "record": ("gone", True)},
     "policy_render": {"file": (MISSING, 0, True, "/nowhere/policy.hujson", "/etc"), "check": ("maybe", 2)},
 }
 # What each takes, so that one bad value is the only fault.
@@ -72,6 +73,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "fleet_off": {"reason": "a test asks"},
     "fleet_on": {"reason": "a test asks"},
     "compliance": {},
+    "remove": {"site": "gw1", "confirm": "gw1"},
     "policy_render": {"file": __file__},
 }
 # A misspelt name, each for what it was meant to be: without a word the playbook would do something else.
@@ -84,5 +86,6 @@ UNKNOWN = {
     "fleet_off": "reasons",
     "fleet_on": "reports",
     "compliance": "durring",
+    "remove": "receipts",
     "policy_render": "files",
 }
