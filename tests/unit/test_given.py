@@ -1,0 +1,134 @@
+"""What an inventory gives is looked at on the controller, before site.yml changes anything."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.plugins import PLAYBOOKS, loaded
+
+given: Any = loaded("filter_plugins/sightglass_given.py")
+
+ROOT = PLAYBOOKS.parents[1]
+SOCKETS: Any = loaded("../../roles/sightglass_nftables/filter_plugins/sightglass_sockets.py")
+CONFIG: dict[str, Any] = {
+    "site": "munich-1",
+    "cameras": {"cam1": {"url": "http://127.0.0.1:8000/mjpeg/cam1", "lane": "lane1"}},
+    "lanes": {"lane1": {"state_topic": "a/b", "safe": ["idle"], "safe_debug": ["idle"], "heartbeat_topic": "a/c"}},
+    "tailscale": {"capability": "sightglass.example/cap/view"},
+    "limits": {"default_minutes": 30, "max_minutes": 120},
+}
+CAMERA = CONFIG["cameras"]["cam1"]
+
+
+@pytest.mark.requirement("U1")
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("cameras", {"cam'1": CAMERA}, "cameras.cam'1: must match pattern"),
+        ("cameras", {"cam\n1": CAMERA}, "cameras.cam\\n1: must match pattern"),
+        (
+            "cameras",
+            {"cam1": CAMERA | {"lane": "l2"}},
+            "cameras.cam1.lane names the lane 'l2', which is not configured",
+        ),
+        ("cameras", {"cam1": CAMERA | {"url": "rtsp://10.0.0.9/"}}, "cameras.cam1.url: must match pattern"),
+        ("limits", {"default_minutes": 60, "max_minutes": 30}, "default_minutes (60) must not exceed max_minutes (30)"),
+        ("timezone", "Munich", "timezone: must be a time zone such as Europe/Berlin, not 'Munich'"),
+        ("ports", {"rtsp": 8550}, "each must be another port, not 8189, 8550, 8550, 8800, 8889"),
+        ("lease_s", 16, "lease_s: must be"),
+        ("lane", {}, "lane: is not known here"),
+    ],
+)
+def test_a_bad_configuration_is_one_sentence(field: str, value: Any, said: str) -> None:
+    """The agent's own, hours before a gateway hears of it."""
+    fault = given.config_fault(copy.deepcopy(CONFIG) | {field: value})
+    assert fault.startswith("sightglass_agent: "), fault
+    assert said in fault
+    assert fault.isprintable()
+
+
+@pytest.mark.requirement("U1")
+def test_a_good_configuration_has_no_fault() -> None:
+    """The control."""
+    assert given.config_fault(CONFIG) == ""
+
+
+@pytest.mark.requirement("U1")
+def test_a_file_and_its_checksum_are_asked_for_by_name(tmp_path: Path) -> None:
+    """A missing one and an empty one, too: neither is to be guessed."""
+    file = tmp_path / "tailscaled"
+    names = {"file": "f", "sum": "s"}
+    right = hashlib.sha256(b"").hexdigest()
+    assert (
+        given.file_fault(names | {"path": str(file), "sha256": right})
+        == f"f must be a file on the controller, not '{file}'"
+    )
+    assert given.file_fault(names | {"path": None, "sha256": right}) == "f must be a file on the controller, not ''"
+    file.touch()
+    for wrong in ("", None, right[:-1], right.upper()):
+        said = given.file_fault(names | {"path": str(file), "sha256": wrong})
+        assert said == f"s must be the SHA-256 of {file}, 64 hexadecimal digits, not {str(wrong or '')!r}"
+    assert given.file_fault(names | {"path": str(file), "sha256": right}) == ""
+
+
+@pytest.mark.requirement("U1")
+def test_a_wheelhouse_is_a_directory_with_its_manifest(tmp_path: Path) -> None:
+    """The example's placeholder is answered with what makes one."""
+    said = given.wheelhouse_fault(str(tmp_path))
+    assert (
+        said == f"sightglass_agent_wheelhouse must be a directory that agent/wheelhouse has printed, not '{tmp_path}'"
+    )
+    (tmp_path / "manifest.json").touch()
+    assert given.wheelhouse_fault(str(tmp_path)) == ""
+    assert given.wheelhouse_fault(None) != ""
+
+
+@pytest.mark.requirement("U1")
+def test_site_yml_looks_before_its_first_role() -> None:
+    """Where each of them is asked."""
+    play = yaml.safe_load((PLAYBOOKS / "site.yml").read_text())[0]
+    faults = play["vars"]["__faults"]
+    assert play["pre_tasks"][0]["ansible.builtin.assert"]["that"] == "__faults | length == 0"
+    assert all(f"| {name}" in faults for name in given.FilterModule().filters())
+    specified = [
+        option
+        for role in ("tailscale", "mediamtx", "agent")
+        for option in yaml.safe_load(
+            (PLAYBOOKS / f"../../roles/sightglass_{role}/meta/argument_specs.yml").read_text()
+        )["argument_specs"]["main"]["options"]
+        if option.endswith(("_sha256", "_wheelhouse"))
+    ]
+    assert len(specified) == 5
+    assert [option for option in specified if option not in faults] == []
+
+
+@pytest.mark.requirement("U1")
+@pytest.mark.parametrize("site", ["munich-1", "munich-2"])
+def test_the_example_is_a_fleet_that_the_agent_and_the_firewall_would_take(site: str) -> None:
+    """Two sites with different brokers, cameras and topics; every line has its words in the roles' specifications."""
+    place = ROOT / "inventories/example"
+    texts = [(place / name).read_text() for name in ("group_vars/gateways.yml", f"host_vars/{site}.yml")]
+    values: dict[str, Any] = {}
+    for text in texts:
+        values |= yaml.safe_load(text)
+    config = {name: values[f"sightglass_agent_{name}"] for name in ("cameras", "lanes", "timezone", "shared_accounts")}
+    config |= {"site": site, "tailscale": {"capability": values["sightglass_agent_capability"]}}
+    config["mqtt"] = values.get("sightglass_agent_mqtt", {})
+    assert given.config_fault(config) == ""
+    declared = {name: value for name, value in values.items() if name.startswith("sightglass_nftables_allow")}
+    assert SOCKETS.faults(declared, "allow") == []
+    assert SOCKETS.faults({"deny": values.get("sightglass_nftables_deny_host", [])}, "deny") == []
+    specified = {
+        option
+        for role in (ROOT / "roles").iterdir()
+        for option in yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"][
+            "options"
+        ]
+    }
+    assert {name for name in values if not name.startswith("sightglass_compliance_")} <= specified
