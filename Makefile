@@ -24,7 +24,7 @@ wheelhouse: venv ## the wheels that a gateway gets, Debian 12 and 13, from the l
 parts: need-root wheelhouse ## the lab's tools, binaries and Debian roots (six minutes on a new machine with 2 cores)
 	@.venv/bin/lab build
 
-.PHONY: demo test lint unit lab-test molecule bench bench-cut bench-fleet need-root
+.PHONY: demo test lint readmes unit lab-test molecule bench bench-cut bench-fleet need-root
 need-root:
 	@[ "$$(id -u)" = 0 ] || { echo "This needs root (network namespaces, mounts, systemd hosts): sudo make $(MAKECMDGOALS)"; exit 1; }
 
@@ -48,6 +48,9 @@ molecule: need-root venv ## the roles on a blank gateway: converge, idempotence,
 
 requirements: venv ## docs/requirements.md from the tags and the last results
 	@.venv/bin/python -m tests.requirements build/*.xml
+
+readmes: venv ## the variables in the roles' READMEs, from their specifications
+	@.venv/bin/python -m tests.readmes
 
 lint: venv ## ruff, mypy, ansible-lint
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from sightglass.config import Camera, Lane
+from tests import readmes
 
 ROLES = Path(__file__).parents[2] / "roles"
 NAMES = sorted(role.name for role in ROLES.iterdir() if (role / "tasks" / "main.yml").exists())
@@ -81,7 +82,10 @@ def test_every_setting_of_a_lane_and_a_camera_can_be_found(option: str, model: t
 @pytest.mark.requirement("U1")
 @pytest.mark.parametrize("role", NAMES)
 def test_role_has_a_readme_and_platforms(role: str) -> None:
-    """A role says what it leaves on a gateway, and where it runs."""
-    assert (ROLES / role / "README.md").read_text().startswith(f"# {role}\n")
+    """A role says what it leaves on a gateway, how one could lock oneself out, its variables, and where it runs."""
+    text = (ROLES / role / "README.md").read_text()
+    assert text.startswith(f"# {role}\n")
+    assert f"\n{readmes.LOCKED_OUT}\n" in text
+    assert text == readmes.rendered(ROLES / role), "run `make readmes`"
     meta = yaml.safe_load((ROLES / role / "meta" / "main.yml").read_text())
     assert meta["galaxy_info"]["platforms"][0]["name"] == "Debian"
