@@ -51,6 +51,12 @@ def listening(lines: Sequence[str]) -> list[dict[str, Any]]:
     return found
 
 
+def _ends(port: object) -> tuple[int, int]:
+    """The first and the last port of a number or of FIRST-LAST."""
+    first, _, last = str(port).partition("-")
+    return int(first), int(last or first)
+
+
 def _holds(rule: Rule, socket: Rule) -> bool:
     if rule["protocol"] != socket["protocol"]:
         return False
@@ -58,8 +64,8 @@ def _holds(rule: Rule, socket: Rule) -> bool:
         return False
     if "port" not in rule:
         return "process" in rule
-    first, _, last = str(rule["port"]).partition("-")
-    return bool(int(first) <= socket["port"] <= int(last or first))
+    first, last = _ends(rule["port"])
+    return bool(first <= socket["port"] <= last)
 
 
 def undeclared(lines: Sequence[str], allowed: Sequence[Rule], denied: Sequence[Rule], own: Sequence[str]) -> list[str]:
@@ -82,8 +88,8 @@ def _port(value: object) -> str | None:
     # A leading zero is octal for nft.
     if not re.fullmatch(r"[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?", str(value)):
         return f"port must be a number or FIRST-LAST, not {value!r}"
-    first, _, last = str(value).partition("-")
-    if not 1 <= int(first) <= int(last or first) <= 65535:
+    first, last = _ends(value)
+    if not 1 <= first <= last <= 65535:
         return f"port must lie between 1 and 65535, the first not above the last, not {value!r}"
     return None
 
@@ -139,20 +145,14 @@ def contradictions(allowed: Sequence[Rule], denied: Sequence[Rule]) -> list[str]
     found = []
     for deny in denied:
         for allow in allowed:
-            if (
-                "port" in deny
-                and allow["protocol"] == deny["protocol"]
-                and _meet(str(allow["port"]), str(deny["port"]))
-            ):
+            if "port" in deny and allow["protocol"] == deny["protocol"] and _meet(allow["port"], deny["port"]):
                 what = f"{deny['protocol']} {deny['port']}"
                 found.append(f"{what} must not be denied ({deny['name']}) and allowed ({allow['name']}) at once")
     return found
 
 
-def _meet(one: str, other: str) -> bool:
-    (first, last), (start, end) = (
-        [int(part) for part in (text.partition("-")[0], text.rpartition("-")[2])] for text in (one, other)
-    )
+def _meet(one: object, other: object) -> bool:
+    (first, last), (start, end) = _ends(one), _ends(other)
     return first <= end and start <= last
 
 
