@@ -182,7 +182,7 @@ def with_list(text: str, key: str, new: Sequence[Any], ours: Sequence[Any] = ())
 def _steps(old: list[str], new: list[str], ours: set[str]) -> Iterator[tuple[str, int, int, int, int]]:
     """difflib's steps; of what is not ours, each stays where it is: it is never what goes here and comes there."""
     stay = [[place for place, word in enumerate(words) if word not in ours] for words in (old, new)]
-    if not ours or [old[place] for place in stay[0]] != [new[place] for place in stay[1]]:
+    if [old[place] for place in stay[0]] != [new[place] for place in stay[1]]:
         stay = [[], []]
     at, to = 0, 0
     for first, left in [*zip(*stay, strict=True), (len(old), len(new))]:
@@ -235,12 +235,10 @@ def _placed(text: str, node: Node, come: Sequence[str], place: int | None = None
     if not parts:
         at = node.start + 1 + len(text[node.start + 1 : node.end - 1].rstrip())
         return [(at, node.end - 1, f"{put[:-1]}\n{indent}")]
-    if place == 0:
-        at = _behind(text, node.start + 1)
-        return [(at, at, put + (f"\n{indent} " if _follows(text, at) else ""))]
     last = parts[-1 if place is None else place - 1]
-    if last.comma is not None:
-        at = _behind(text, last.comma + 1)
+    sign = node.start if place == 0 else last.comma  # the bracket or the comma behind which they come
+    if sign is not None:
+        at = _behind(text, sign + 1)
         return [(at, at, put + (f"\n{indent} " if _follows(text, at) else ""))]
     at = _behind(text, last.end)
     return [(at, at, "," + put[:-1])] if at == last.end else [(last.end, last.end, ","), (at, at, put[:-1])]
