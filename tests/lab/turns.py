@@ -1,4 +1,4 @@
-"""Two labs on one machine: a test that measures what is felt under load has the machine for itself."""
+"""Two labs on one machine: a test that takes all of it, or measures what is felt of a load, has it for itself."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class Site:
         wait.until(lambda: not self.left(), seconds, "nothing of the window is left")
         wait.until(lambda: self.status()["state"] in ("closed", "disabled"), seconds, "the agent says closed")
 
-    def wait_guards(self, seconds: float = 30) -> None:
+    def wait_guards(self, seconds: float = 60) -> None:
         """Wait until every guard says pass and will go on to: a new agent has to hear the lane's next heartbeat first,
         and a vision that was stopped has to be at its rate again, which is of the last five seconds."""
 

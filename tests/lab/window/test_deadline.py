@@ -101,6 +101,7 @@ def busy(site: Site) -> Iterator[None]:
             process.wait(5)
 
 
+@pytest.mark.alone
 @pytest.mark.requirement("O5")
 @pytest.mark.requirement("F3")
 def test_the_deadline_does_not_follow_the_wall_clock_nor_the_load(site: Site, wrong_clock: None) -> None:
@@ -144,6 +145,7 @@ def greedy(site: Site) -> Iterator[Site]:
         site.gateway.run(["rm", LARGE])
 
 
+@pytest.mark.alone
 @pytest.mark.requirement("O5")
 @pytest.mark.requirement("F3")
 def test_the_deadline_holds_without_memory_to_spare(greedy: Site) -> None:
@@ -163,6 +165,7 @@ def test_the_deadline_holds_without_memory_to_spare(greedy: Site) -> None:
     assert deadline - 2 < last < deadline + 1, f"the last byte left {last - deadline:+.2f} s from the deadline"
 
 
+@pytest.mark.alone
 @pytest.mark.requirement("O5")
 @pytest.mark.requirement("F3")
 def test_without_memory_to_run_at_all_nothing_outlives_the_deadline(greedy: Site) -> None:
