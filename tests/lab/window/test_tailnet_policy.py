@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from lab import wait
 from lab.control import policy, write_policy
+from lab.media import TOOLS
 from tests.lab.window.site_under_test import Site
 
 CAPABILITY = "sightglass.example/cap/view"
@@ -76,3 +81,68 @@ def test_a_test_of_the_owner_that_fails_keeps_the_policy_as_it_was(owned: Site) 
     assert refused.returncode == 2
     assert "headscale refuses POST policy/check" in " ".join(refused.stdout.split()), refused.stdout[-3000:]
     assert policy(owned.lab) == before
+
+
+@contextlib.contextmanager
+def meddler(site: Site, other: str) -> Iterator[str]:
+    """Somebody who writes his policy while ours is being checked; the address at which to be met by him."""
+    words = [sys.executable, str(TOOLS / "meddle.py"), str(site.lab.data["headscale_url"])]
+    with site.lab.host("ops").popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as between:
+        assert between.stdin is not None
+        assert between.stdout is not None
+        between.stdin.write(other)
+        between.stdin.close()
+        try:
+            yield f"http://127.0.0.1:{int(between.stdout.readline())}"
+        finally:
+            between.kill()
+
+
+@pytest.mark.requirement("A5")
+def test_what_somebody_else_writes_meanwhile_is_not_overwritten(owned: Site) -> None:
+    """The network team saves a rule between our reading and our writing: theirs stays, the sentence shows it, and the
+    next run keeps it."""
+    theirs = REMARK + policy(owned.lab)
+    named = {"maintainers": [{"src": ["maintainer@"], "sites": ["gw1"]}]}
+    with meddler(owned, theirs) as url:
+        refused = apply(owned, url=url, **named)
+        assert refused.returncode == 2, refused.stdout[-3000:]
+        said = " ".join(refused.stdout.split())
+        assert "the policy changed while this ran (" in said, said[-1500:]
+        assert "The network team's" in said
+        assert policy(owned.lab) == theirs
+        done = apply(owned, url=url, **named)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert policy(owned.lab).startswith(REMARK)
+    assert '"gw1"' in policy(owned.lab)
+
+
+@pytest.mark.requirement("A5")
+def test_two_who_write_at_once_leave_one_whole_policy(owned: Site) -> None:
+    """Whoever is told that it is written has written it, or somebody after him; the other is told to run it again."""
+    wanted = [{"maintainers": [{"src": ["maintainer@"], "sites": [name]}]} for name in ("gw1", "gw2")]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda each: apply(owned, **each), wanted))
+    written = policy(owned.lab)
+    told = [name for name, one in zip(("gw1", "gw2"), done, strict=True) if one.returncode == 0]
+    assert told, "one of them at least"
+    assert sum(f'"{name}"' in written for name in told) == 1, written
+    for one in done:
+        if one.returncode != 0:
+            assert "run it again" in " ".join(one.stdout.split()), one.stdout[-3000:]
+
+
+@pytest.mark.requirement("A5")
+def test_a_key_that_headscale_does_not_know_writes_nothing(owned: Site, tmp_path: Path) -> None:
+    """One of the right form: a sentence without the key, and the policy stays."""
+    before, key = policy(owned.lab), Path(owned.lab.data["api_key_file"]).read_text().strip()
+    wrong = key[:-1] + ("a" if key[-1] != "a" else "b")
+    (tmp_path / "key").write_text(wrong)
+    (tmp_path / "key").chmod(0o600)
+    refused = apply(owned, api_key_file=str(tmp_path / "key"), maintainers=[])
+    assert refused.returncode == 2, refused.stdout[-3000:]
+    assert "headscale refuses the API key: it is wrong or has expired" in " ".join(refused.stdout.split())
+    assert wrong not in refused.stdout + refused.stderr
+    assert policy(owned.lab) == before
+    assert apply(owned, maintainers=[]).returncode == 0, "the control: with the right one the same is written"
+    assert policy(owned.lab) != before
