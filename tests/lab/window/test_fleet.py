@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,7 +13,8 @@ import pytest
 
 from lab import wait
 from lab.host import Host
-from tests.lab.window.site_under_test import LEASE_S, ROOT, Site
+from tests.lab.upgrading import NEXT, NOW, installed, version, wheelhouse
+from tests.lab.window.site_under_test import LEASE_S, Site
 
 OFF = "reason='works at all sites'"
 ON = "reason='the works are over'"
@@ -111,50 +110,24 @@ def test_a_site_that_disabled_itself_stays_so(site: Site, other: Host) -> None:
     assert (site.status()["state"], state(other)) == ("disabled", "closed")
 
 
-@pytest.fixture
-def next_version(tmp_path: Path) -> Path:
-    """A wheelhouse of this agent as its next version."""
-    agent = shutil.copytree(ROOT / "agent", tmp_path / "agent")
-    project = agent / "pyproject.toml"
-    text = project.read_text()
-    assert text.count('version = "0.1.0"') == 1
-    project.write_text(text.replace('version = "0.1.0"', 'version = "0.1.1"'))
-    made = subprocess.run(
-        [sys.executable, agent / "wheelhouse"], capture_output=True, text=True, timeout=120, check=True
-    )
-    return Path(made.stdout.strip())
-
-
-def version(site: Site) -> str:
-    """By the agent's own word."""
-    return str(site.status()["version"])
-
-
-def install(site: Site, *more: str) -> None:
-    """The agent's role on gw1."""
-    words = ("--tags", "sightglass_agent", "--limit", "gw1", *more)
-    done = site.play("site", more=words, timeout=240)
-    assert done.returncode == 0, done.stdout[-3000:]
-
-
 @pytest.mark.timeout(600)  # two installations and a boot
 @pytest.mark.requirement("U2")
 @pytest.mark.requirement("N3")
-def test_disabled_outlives_an_upgrade_and_a_reboot(site: Site, next_version: Path) -> None:
+def test_disabled_outlives_an_upgrade_and_a_reboot(site: Site, tmp_path: Path) -> None:
     """Another version of the agent, and the gateway boots again: still off, for the reason that was given, and so it is
     with the version of before."""
     done = site.sightglass("disable", "--fleet", "--reason", "works at all sites")
     assert done.returncode == 0, done.stderr
-    assert version(site) == "0.1.0"
-    install(site, "-e", f"sightglass_agent_wheelhouse={next_version}")
-    assert version(site) == "0.1.1"
+    assert version(site) == NOW
+    installed(site, wheelhouse(tmp_path))
+    assert version(site) == NEXT
     assert site.status()["state"] == "disabled"
     site.lab.reboot("gw1")
     wait.until(lambda: site.status()["state"] == "disabled", 30, "still disabled after the reboot")
     assert site.status()["disabled"][0]["reason"] == "works at all sites"
     assert site.ask_open().returncode == 3
-    install(site)
-    assert (version(site), site.status()["state"]) == ("0.1.0", "disabled")
+    installed(site)
+    assert (version(site), site.status()["state"]) == (NOW, "disabled")
     assert site.sightglass("enable", "--fleet", "--reason", "the works are over").returncode == 0
     booted = ["parking-control", "status"]
     wait.until(lambda: site.gateway.run(booted, check=False).returncode == 0, 30, "the parking has booted, too")
