@@ -24,7 +24,7 @@ wheelhouse: venv ## the wheels that a gateway gets, Debian 12 and 13, from the l
 parts: need-root wheelhouse ## the lab's tools, binaries and Debian roots (six minutes on a new machine with 2 cores)
 	@.venv/bin/lab build
 
-.PHONY: demo test lint readmes unit lab-test molecule bench bench-cut bench-fleet need-root
+.PHONY: demo test lint readmes unit lab-test molecule bench bench-cut bench-fleet bench-site need-root
 need-root:
 	@[ "$$(id -u)" = 0 ] || { echo "This needs root (network namespaces, mounts, systemd hosts): sudo make $(MAKECMDGOALS)"; exit 1; }
 
@@ -62,6 +62,9 @@ bench-cut: need-root wheelhouse ## from the end of a permission to the last medi
 
 bench-fleet: need-root wheelhouse ## what operators wait for: Ansible's own time for a window, and for a fleet of eight
 	@.venv/bin/python -m bench.fleet
+
+bench-site: need-root wheelhouse ## what an installation costs: time, the controller's processors, bytes sent
+	@.venv/bin/python -m bench.site
 
 bench: need-root wheelhouse ## the figures of the README, beside plain MediaMTX + ffmpeg
 	@.venv/bin/python -m bench
