@@ -66,15 +66,31 @@ def test_a_file_and_its_checksum_are_asked_for_by_name(tmp_path: Path) -> None:
     names = {"file": "f", "sum": "s"}
     right = hashlib.sha256(b"").hexdigest()
     assert (
-        given.file_fault(names | {"path": str(file), "sha256": right})
+        given.file_fault(names | {"path": str(file), "sha256": right}, "x86_64")
         == f"f must be a file on the controller, not '{file}'"
     )
-    assert given.file_fault(names | {"path": None, "sha256": right}) == "f must be a file on the controller, not ''"
+    assert (
+        given.file_fault(names | {"path": None, "sha256": right}, "x86_64")
+        == "f must be a file on the controller, not ''"
+    )
     file.touch()
     for wrong in ("", None, right[:-1], right.upper()):
-        said = given.file_fault(names | {"path": str(file), "sha256": wrong})
+        said = given.file_fault(names | {"path": str(file), "sha256": wrong}, "x86_64")
         assert said == f"s must be the SHA-256 of {file}, 64 hexadecimal digits, not {str(wrong or '')!r}"
-    assert given.file_fault(names | {"path": str(file), "sha256": right}) == ""
+    assert given.file_fault(names | {"path": str(file), "sha256": right}, "x86_64") == "", "a wrapper is no ELF file"
+
+
+@pytest.mark.requirement("U1")
+@pytest.mark.parametrize(("number", "its"), [(62, "x86_64"), (183, "aarch64"), (40, "machine 40")])
+def test_a_program_for_another_architecture_is_named(tmp_path: Path, number: int, its: str) -> None:
+    """With the right checksum, too: it would replace what runs, and not start."""
+    file = tmp_path / "mediamtx"
+    file.write_bytes(b"\x7fELF\x02\x01\x01".ljust(18, b"\0") + number.to_bytes(2, "little") + b"the rest")
+    one = {"file": "f", "path": str(file), "sum": "s", "sha256": "0" * 64}
+    for architecture in ("x86_64", "aarch64"):
+        said = given.file_fault(one, architecture)
+        wrong = f"f must be a program for {architecture}, as the gateway is, and {file} is one for {its}"
+        assert said == ("" if its == architecture else wrong)
 
 
 @pytest.mark.requirement("U1")
@@ -94,7 +110,8 @@ def test_site_yml_looks_before_its_first_role() -> None:
     """Where each of them is asked."""
     play = yaml.safe_load((PLAYBOOKS / "site.yml").read_text())[0]
     faults = play["vars"]["__faults"]
-    assert play["pre_tasks"][0]["ansible.builtin.assert"]["that"] == "__faults | length == 0"
+    asks = play["pre_tasks"][-1]
+    assert (asks["ansible.builtin.fail"]["msg"], asks["when"]) == ("{{ __faults | first }}", "__faults | length > 0")
     assert all(f"| {name}" in faults for name in given.FilterModule().filters())
     specified = [
         option
@@ -113,7 +130,10 @@ def test_site_yml_looks_before_its_first_role() -> None:
 def test_the_example_is_a_fleet_that_the_agent_and_the_firewall_would_take(site: str) -> None:
     """Two sites with different brokers, cameras and topics; every line has its words in the roles' specifications."""
     place = ROOT / "inventories/example"
-    texts = [(place / name).read_text() for name in ("group_vars/gateways.yml", f"host_vars/{site}.yml")]
+    texts = [
+        (place / name).read_text()
+        for name in ("group_vars/gateways.yml", "group_vars/x86_64.yml", f"host_vars/{site}.yml")
+    ]
     values: dict[str, Any] = {}
     for text in texts:
         values |= yaml.safe_load(text)

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_ELF = b"\x7fELF"
+_MACHINES = {62: "x86_64", 183: "aarch64"}
+"""By their number in an ELF file's head, as `uname -m` calls them."""
 # The playbooks run from a checkout, so the agent's own rules are beside them.
 _AGENT = Path(__file__).resolve().parents[3] / "agent" / "src"
 
@@ -43,16 +46,27 @@ def _place(path: str) -> Path:
     return Path(os.path.expandvars(path)).expanduser()
 
 
-def file_fault(given: Mapping[str, Any]) -> str:
-    """What is wrong with a file on the controller and its checksum, in one sentence, or nothing.
+def _machine(path: Path) -> str | None:
+    """What a program is for; None for what is no ELF file."""
+    with path.open("rb") as file:
+        head = file.read(20)
+    number = int.from_bytes(head[18:20], "little")
+    return _MACHINES.get(number, f"machine {number}") if head.startswith(_ELF) else None
 
-    `given` has `file` and `path`, `sum` and `sha256`: the names of two variables and their values.
+
+def file_fault(given: Mapping[str, Any], architecture: str) -> str:
+    """What is wrong with a program on the controller and its checksum, in one sentence, or nothing.
+
+    `given` has `file` and `path`, `sum` and `sha256`: the names of two variables and their values. `architecture` is
+    the gateway's, as `uname -m` says it.
     """
     path, sha256 = str(given["path"] or ""), str(given["sha256"] or "")
     if not _place(path).is_file():
         return f"{given['file']} must be a file on the controller, not {path!r}"
     if not _SHA256.fullmatch(sha256):
         return f"{given['sum']} must be the SHA-256 of {path}, 64 hexadecimal digits, not {sha256!r}"
+    if (found := _machine(_place(path))) not in (None, architecture):
+        return f"{given['file']} must be a program for {architecture}, as the gateway is, and {path} is one for {found}"
     return ""
 
 
