@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -377,3 +378,13 @@ def test_says_no_key_when_headscale_refuses_it(served: tuple[type[Server], str],
     assert "secret" not in str(refused.value)
     with pytest.raises(module.RefusedError, match="cannot be read"):
         module.Headscale(url, tmp_path / "none")
+
+
+@pytest.mark.requirement("A5")
+def test_a_headscale_that_does_not_answer_is_named_with_its_address(key_file: Path) -> None:
+    """A wrong port in the inventory is seen in the sentence."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        with pytest.raises(module.RefusedError, match=f"headscale at {url} does not answer to GET policy: "):
+            module.Headscale(f"{url}/", key_file).policy()

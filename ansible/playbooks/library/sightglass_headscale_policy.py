@@ -395,7 +395,9 @@ class Headscale:
             answer = connection.getresponse()
             text = answer.read(_ANSWER_BYTES).decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
-            raise RefusedError(f"headscale does not answer to {method} {path}: {error}") from None
+            raise RefusedError(
+                f"headscale at {self._parts.scheme}://{self._parts.netloc} does not answer to {method} {path}: {error}"
+            ) from None
         finally:
             connection.close()
         if answer.status == http.HTTPStatus.UNAUTHORIZED:
