@@ -79,7 +79,7 @@ def look(site: Site) -> dict[str, str]:
 
 def venv(site: Site, file: str) -> str:
     """A file of the agent's package on the gateway."""
-    found = site.gateway.run(["find", "/opt/sightglass/venv", "-path", f"*/sightglass/{file}"]).stdout.split()
+    found = site.gateway.run(["find", "/opt/sightglass/venv/", "-path", f"*/sightglass/{file}"]).stdout.split()
     assert len(found) == 1, found
     return found[0]
 

@@ -121,7 +121,9 @@ def without_the_sandbox(site: Site) -> Iterator[None]:
 def test_an_offer_makes_the_server_dial_nobody(site: Site) -> None:
     """Not LAN, WAN, another member, broker, hook or loopback; each layer alone holds what it must, and with all three
     taken away the same offer is seen to reach them."""
-    offers = site.gateway.run(["find", "/opt/sightglass/venv", "-path", "*sightglass/console/offers.py"]).stdout.strip()
+    offers = site.gateway.run(
+        ["find", "/opt/sightglass/venv/", "-path", "*sightglass/console/offers.py"]
+    ).stdout.strip()
     with replaced(site, offers, r"without_candidates\(sdp\),", "sdp,"), without_the_sandbox(site):
         mine = replaced(site, RULES, r"meta skuid \$sightglass_stream counter drop", "")
         with mine, replaced(site, RULES, r"oifname != \$sightglass_vif counter drop", ""):
