@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import http.client
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from sightglass.api.answers import (
     WindowAnswer,
 )
 from sightglass.api.bounded import MOST_BODY
-from sightglass.api.port import OpenRequest
+from sightglass.api.port import FindingView, OpenRequest
 from tests.unit.api_parts import ANSWER_S, CHAIN, OPEN, FakeAgent, ask, served
 
 pytestmark = pytest.mark.requirement("O1")
@@ -235,3 +238,26 @@ def test_the_server_ends_beside_an_open_connection() -> None:
         held.connect(str(path))
         held.sendall(b"POST /v1/windows HTTP/1.1\r\nHost: agent\r\nContent-Length: 100\r\n\r\n{")
         assert ask(path, "GET", "/v1/status")[0] == 200
+
+
+@pytest.mark.requirement("O1")
+def test_a_question_that_the_agents_own_end_cuts_off_leaves_no_trace(caplog: pytest.LogCaptureFixture) -> None:
+    """A doctor that looks at cameras is asked for longer than an end waits; a traceback would be taken for a fault."""
+    begun, let_go = threading.Event(), threading.Event()
+
+    class Slow(FakeAgent):
+        async def doctor(self) -> tuple[FindingView, ...]:
+            begun.set()
+            await asyncio.sleep(60)
+            raise AssertionError("unreachable")
+
+    def asks(path: Path) -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+            ask(path, "GET", "/v1/doctor")
+        let_go.set()
+
+    with served(Slow()) as path:
+        threading.Thread(target=asks, args=(path,)).start()
+        assert begun.wait(5), "the control: it was being answered"
+    assert let_go.wait(5), "who asked is not left waiting"
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []

@@ -68,12 +68,13 @@ class Prompt(H11Protocol):
 
 
 class HangUps:
-    """Takes a client that goes away in the middle of its request for what it is: not one traceback each."""
+    """Takes a client that goes away in the middle of its request, and a request that the process's own end cuts off,
+    for what they are: not one traceback each."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
-        with contextlib.suppress(ClientDisconnect):
+        """See ASGI. Nobody but a server that ends cancels a request, and each is a task of its own."""
+        with contextlib.suppress(ClientDisconnect, asyncio.CancelledError):
             await self._app(scope, receive, send)

@@ -15,7 +15,7 @@ import uvicorn
 
 from sightglass.api.app import make
 from sightglass.api.port import AgentPort, Caller
-from sightglass.httpserver import Prompt, Server
+from sightglass.httpserver import HangUps, Prompt, Server
 
 TAKE_S = 10.0
 """How long an answer may wait to be taken. The socket is local: who asks and does not read is no operator at work."""
@@ -88,7 +88,7 @@ class _WithCaller(Prompt):
 async def serve(port: AgentPort, fd: int, stop: asyncio.Event) -> None:
     """Serve the routes until told to stop."""
     config = uvicorn.Config(
-        make(port),
+        HangUps(make(port)),
         http=_WithCaller,
         ws="none",
         lifespan="off",
