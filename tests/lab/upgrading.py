@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.lab.window.site_under_test import ROOT, Site
 
 NOW, NEXT = "0.1.0", "0.1.1"
+ROLE = ("--tags", "sightglass_agent", "--limit", "gw1")
 STARTS = '    notify("READY=1")\n'
 
 
@@ -31,15 +32,18 @@ def _edit(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
+def _asked(given: Path | None) -> tuple[str, ...]:
+    return () if given is None else (f"sightglass_agent_wheelhouse={given}",)
+
+
 def installing(site: Site, given: Path | None = None, *more: str) -> list[str]:
     """The command line of the agent's role for gw1, with a wheelhouse or the inventory's."""
-    words = ("--tags", "sightglass_agent", "--limit", "gw1", *more)
-    return site.playing("site", *[f"sightglass_agent_wheelhouse={given}"] * (given is not None), more=words)
+    return site.playing("site", *_asked(given), more=(*ROLE, *more))
 
 
 def install(site: Site, given: Path | None = None, *more: str) -> subprocess.CompletedProcess[str]:
     """Run it; the caller looks at exit code and output."""
-    return site.lab.host("ops").run(installing(site, given, *more), timeout=240, check=False, cwd=str(ROOT))
+    return site.play("site", *_asked(given), more=(*ROLE, *more), timeout=240)
 
 
 def installed(site: Site, given: Path | None = None, *more: str) -> None:

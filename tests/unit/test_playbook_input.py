@@ -18,7 +18,7 @@ import yaml
 from tests.unit.playbook_input import COMMON, GOOD, LONG, MISSING, OTHER_TEMPLATE, ROWS, TEMPLATE, UNFIT, UNKNOWN
 from tests.unit.plugins import loaded
 
-# The plays run once for all tests: four minutes on two cores that do nothing else.
+# The plays run once for all tests: some three hundred of them, by two processes.
 pytestmark = [pytest.mark.requirement("U1"), pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
