@@ -13,8 +13,8 @@ _LONGEST_REST_S = 0.5
 def until(fn: Callable[[], T | None], deadline_s: float, what: str, *, every_s: float = 0.02) -> T:
     """Calls `fn` until it returns something truthy, and returns that.
 
-    Pauses `every_s` seconds in between, or longer when `fn` takes long itself. An exception of `fn` counts as "not yet". Raises TimeoutError after `deadline_s` seconds, naming
-    `what` and the last value or exception.
+    Pauses `every_s` seconds in between, or longer when `fn` takes long itself. An exception of `fn` counts as "not
+    yet". Raises TimeoutError after `deadline_s` seconds, naming `what` and the last value or exception.
     """
     end = time.monotonic() + deadline_s
     while True:
