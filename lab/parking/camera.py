@@ -21,12 +21,15 @@ _SEARCH_EVERY = 20
 """Frames from one search for plates to the next: a search costs five times what a picture does, and two labs share a
 machine of two cores with the tests."""
 
+_UNWATCHED = 10
+"""While nobody takes the picture, each so many-th frame is drawn: a vision that draws all takes a seventh of a core."""
+
 _REPORT_S = 60.0
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One frame as the rest of the program sees it; `jpeg` is empty while the camera is frozen."""
+    """One frame as the rest of the program sees it; `jpeg` is empty when it was not drawn, or the camera is frozen."""
 
     number: int
     facts: Facts
@@ -36,9 +39,15 @@ class Shot:
 class Camera:
     """Renders, encodes and hands over one frame after another, from `run` until `stop`."""
 
-    def __init__(self, scene: Scene, detector: DetectorThread, deliver: Callable[[Shot], None]) -> None:
-        """`deliver` is called in the camera's thread and must not block."""
-        self._scene, self._detector, self._deliver = scene, detector, deliver
+    def __init__(
+        self,
+        scene: Scene,
+        detector: DetectorThread,
+        deliver: Callable[[Shot], None],
+        watched: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`deliver` and `watched` are called in the camera's thread and must not block."""
+        self._scene, self._detector, self._deliver, self._watched = scene, detector, deliver, watched
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._number, self._mode, self._since, self._frozen = 0, Mode.IDLE, 0, False
         self._times: collections.deque[float] = collections.deque(maxlen=round(5 * FPS))
@@ -106,13 +115,15 @@ class Camera:
         with self._lock:
             number, mode, since = self._number, self._mode, self._since
             self._number += 1
+        return Shot(number, self._scene.facts(number, mode, since), self._drawn(number, mode, since))
+
+    def _drawn(self, number: int, mode: Mode, since: int) -> bytes:
+        if number % _UNWATCHED and not self._watched():
+            return b""
         picture = self._scene.render(number, mode, since)
         overlay.draw_time(picture, time.time())
         if number % _SEARCH_EVERY == 0:
             self._detector.offer(picture)
-        jpeg = (
-            b""
-            if self._frozen
-            else cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
-        )
-        return Shot(number, self._scene.facts(number, mode, since), jpeg)
+        if self._frozen:
+            return b""
+        return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()

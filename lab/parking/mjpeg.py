@@ -24,6 +24,11 @@ class MjpegServer:
         self._news = asyncio.Condition()
         self._clients = 0
 
+    @property
+    def clients(self) -> int:
+        """How many take the picture."""
+        return self._clients
+
     async def show(self, jpeg: bytes) -> None:
         """Makes a JPEG the newest frame."""
         async with self._news:

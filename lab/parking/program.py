@@ -44,7 +44,9 @@ async def _run(options: argparse.Namespace) -> None:
             shots.get_nowait()
         shots.put_nowait(shot)
 
-    camera = Camera(Scene(options.seed), detector, lambda shot: _quietly(loop, arrive, shot))
+    camera = Camera(
+        Scene(options.seed), detector, lambda shot: _quietly(loop, arrive, shot), lambda: server.clients > 0
+    )
     publisher = Publisher(options.mqtt_host, options.mqtt_port, lambda: _beat(camera, detector))
 
     async def distribute() -> None:
