@@ -1,35 +1,77 @@
-"""`python -m lab.molecule`: a fresh lab, the scenario `default` on its `ops`, and the lab is gone whatever happened."""
+"""`python -m lab.molecule [SCENARIO…]`: each on the `ops` of a fresh lab of its own, side by side; the labs are gone
+whatever happened.
+"""
 
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import FrameType
 
 from lab import enter
 from lab.cache import say
 from lab.fleet import Lab, down
+from lab.next_version import wheelhouse
 from lab.paths import CHECKOUT, LabError
 
-NAME = "molecule"
-LIMIT_S = 900
+DEBIANS = {"default": 12, "alternative": 13}
+TARGETS = {12: "cp311-x86_64", 13: "cp313-x86_64"}
+LIMIT_S = 1500
 
 
 def main() -> int:
-    """`molecule test` in the lab; its exit code, or 1 when there is no lab or no end within LIMIT_S seconds."""
+    """`molecule test` for each; 0 when all succeeded, else 1, also for no lab or no end within LIMIT_S seconds."""
+    asked = sys.argv[1:] or list(DEBIANS)
+    strange = [scenario for scenario in asked if scenario not in DEBIANS]
+    if strange:
+        say(f"lab.molecule: a scenario must be one of {', '.join(DEBIANS)}, not {strange[0]!r}")
+        return 1
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(len(asked)) as side_by_side:
+        try:
+            codes = list(side_by_side.map(lambda scenario: _test(scenario, Path(place) / scenario), asked))
+        except KeyboardInterrupt:
+            # What runs in a lab ends with it, and whoever waits for that goes on.
+            for scenario in asked:
+                down(_lab(scenario))
+            raise
+    return int(any(codes))
+
+
+def _lab(scenario: str) -> str:
+    return f"mol-{scenario}"
+
+
+def _test(scenario: str, place: Path) -> int:
+    name, debian = _lab(scenario), DEBIANS[scenario]
     try:
         # Built out here: `ops` reaches the gateways over the VPN, and no package index.
-        wheels = subprocess.run([sys.executable, str(CHECKOUT / "agent" / "wheelhouse")], check=False, timeout=LIMIT_S)
-        if wheels.returncode:
-            return wheels.returncode
-        down(NAME)
-        with Lab.up(NAME):
-            words = enter.words(NAME, "ops", ["molecule", "test"], cwd=str(CHECKOUT))
-            return subprocess.run(words, check=False, timeout=LIMIT_S).returncode
-    except LabError as error:
-        say(f"lab.molecule: {error}")
-    except subprocess.TimeoutExpired:
-        say(f"lab.molecule: no end after {LIMIT_S} s")
+        now = [sys.executable, str(CHECKOUT / "agent" / "wheelhouse"), f"--target={TARGETS[debian]}"]
+        subprocess.run(now, check=True, stdout=subprocess.DEVNULL, timeout=LIMIT_S)
+        following = wheelhouse(place, target=TARGETS[debian])
+        down(name)
+        with Lab.up(name, debian=(debian,)):
+            words = ["env", f"SIGHTGLASS_NEXT_WHEELHOUSE={following}", "molecule", "test", "--scenario-name", scenario]
+            return _say_all(scenario, enter.words(name, "ops", words, cwd=str(CHECKOUT)))
+    except (LabError, OSError, subprocess.SubprocessError) as error:
+        say(f"lab.molecule: {scenario}: {error}")
     return 1
+
+
+def _say_all(scenario: str, words: list[str]) -> int:
+    """Runs it and says its lines, each with the scenario in front; its exit code."""
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        limit = threading.Timer(LIMIT_S, process.kill)
+        limit.start()
+        assert process.stdout is not None
+        for line in process.stdout:
+            say(f"{scenario:11} {line.rstrip()}")
+        if not limit.is_alive():
+            say(f"lab.molecule: {scenario}: no end after {LIMIT_S} s")
+        limit.cancel()
+        return process.wait()
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> None:

@@ -2,34 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
-from tests.lab.window.site_under_test import ROOT, Site
+from tests.lab.window.site_under_test import Site
 
-NOW, NEXT = "0.1.0", "0.1.1"
 ROLE = ("--tags", "sightglass_agent", "--limit", "gw1")
-STARTS = '    notify("READY=1")\n'
-
-
-def wheelhouse(place: Path, *, starts: bool = True) -> Path:
-    """One of this agent as its next version, built from a copy below `place`; or one that ends before it is ready."""
-    agent = shutil.copytree(ROOT / "agent", place / "agent")
-    _edit(agent / "pyproject.toml", f'version = "{NOW}"', f'version = "{NEXT}"')
-    if not starts:
-        _edit(agent / "src/sightglass/main.py", STARTS, '    raise SystemExit("it never starts")\n')
-    made = subprocess.run(
-        [sys.executable, agent / "wheelhouse"], capture_output=True, text=True, timeout=120, check=True
-    )
-    return Path(made.stdout.strip())
-
-
-def _edit(file: Path, old: str, new: str) -> None:
-    text = file.read_text()
-    assert text.count(old) == 1, f"{file} has another {old!r}"
-    file.write_text(text.replace(old, new))
 
 
 def _asked(given: Path | None) -> tuple[str, ...]:

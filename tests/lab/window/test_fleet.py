@@ -13,7 +13,8 @@ import pytest
 
 from lab import wait
 from lab.host import Host
-from tests.lab.upgrading import NEXT, NOW, installed, version, wheelhouse
+from lab.next_version import NEXT, NOW, wheelhouse
+from tests.lab.upgrading import installed, version
 from tests.lab.window.site_under_test import LEASE_S, Site
 
 OFF = "reason='works at all sites'"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lab import wait
-from tests.lab.upgrading import NOW, install, installed, installing, version, wheelhouse
+from lab.next_version import NOW, wheelhouse
+from tests.lab.upgrading import install, installed, installing, version
 from tests.lab.window.site_under_test import ROOT, Site
 
 HOME, VENV, BEFORE = "/opt/sightglass/environments", "/opt/sightglass/venv", "/etc/sightglass/before"
