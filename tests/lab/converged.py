@@ -38,9 +38,7 @@ def site(converged: Lab) -> Iterator[Site]:
     found.wait_guards()
     since = found.journal_end()
     yield found
-    for whose in ((), ("--fleet",)):
-        found.sightglass("enable", "--reason", "the test is over", *whose)
-    found.sightglass("close")
+    found.put_back()
     found.wait_closed()
     found.verify()
     journal = found.journal(since)

@@ -5,10 +5,12 @@ Breaks on a running gateway (a wildcard listener, no table, no control) are in t
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -136,16 +138,29 @@ def run(source: Path, tests: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
+def copied(place: Path) -> Path:
+    """The package's sources, below `place`."""
+    copy = place / "sightglass"
+    shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    return copy
+
+
+@functools.cache
+def unchanged(tests: str) -> subprocess.CompletedProcess[str]:
+    """The same for a copy that nobody has changed; once, however many mutants these tests must find."""
+    with tempfile.TemporaryDirectory() as place:
+        return run(copied(Path(place)), tests)
+
+
 @pytest.mark.requirement("F3")
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_protection_that_is_taken_out_turns_a_test_red(name: str, tmp_path: Path) -> None:
     """The same tests pass on an unchanged copy (the control), and fail on the broken one with exit code 1."""
     file, old, new, tests = MUTANTS[name]
-    copy = tmp_path / "sightglass"
-    shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    copy = copied(tmp_path)
     text = (copy / file).read_text()
     assert text.count(old) == 1, f"{file} has changed: mend this mutant"
-    control = run(copy, tests)
+    control = unchanged(tests)
     assert control.returncode == 0, control.stdout
     (copy / file).write_text(text.replace(old, new))
     broken = run(copy, tests)

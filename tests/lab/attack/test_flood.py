@@ -20,8 +20,6 @@ from tests.lab.attack.policy import second_viewer, wait_viewers
 from tests.lab.window.site_under_test import ROOT, Site
 from tests.lab.window.test_page import ask
 
-pytestmark = pytest.mark.alone
-
 SECONDS = 20
 
 
@@ -75,6 +73,7 @@ def logged(site: Site, since: float) -> int:
     return len(site.gateway.run(shown).stdout.splitlines())
 
 
+@pytest.mark.alone
 @pytest.mark.requirement("N2")
 @pytest.mark.requirement("F2")
 def test_an_entitled_viewer_who_floods_is_not_felt(site: Site) -> None:
@@ -100,6 +99,7 @@ def test_an_entitled_viewer_who_floods_is_not_felt(site: Site) -> None:
     assert sum(events.count(name) for name in ("joined", "left", "refused")) <= 12, events
 
 
+@pytest.mark.alone
 @pytest.mark.requirement("O5")
 @pytest.mark.requirement("F2")
 def test_a_window_closes_at_once_under_a_flood(site: Site) -> None:
@@ -116,6 +116,7 @@ def test_a_window_closes_at_once_under_a_flood(site: Site) -> None:
         assert running["page"].poll() is None, "the control: the flood goes on"
 
 
+@pytest.mark.alone
 @pytest.mark.requirement("N2")
 @pytest.mark.requirement("A5")
 def test_a_member_who_floods_gets_nothing_and_is_not_felt(site: Site) -> None:

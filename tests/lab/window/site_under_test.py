@@ -85,6 +85,15 @@ class Site:
         status: dict[str, Any] = json.loads(done.stdout)
         return status
 
+    def put_back(self) -> None:
+        """Enabled and closed again, as far as it is not so already."""
+        shown = self.sightglass("status", "--json")
+        status = json.loads(shown.stdout) if shown.returncode == 0 else {}
+        if (status.get("state"), status.get("disabled")) != ("closed", []):
+            for whose in ((), ("--fleet",)):
+                self.sightglass("enable", "--reason", "the test is over", *whose)
+            self.sightglass("close")
+
     def left(self) -> list[str]:
         """What of a window is there: processes, listeners, leases. Empty is closed."""
         return left(self.gateway)

@@ -81,6 +81,6 @@ def test_a_fleet_by_the_newest_ansible(site: Site, play: Play) -> None:
 @pytest.mark.requirement("U1")
 def test_site_yml_by_the_newest_ansible(play: Play) -> None:
     """In check mode, over a gateway that has everything: it reads all of it, and would change nothing."""
-    done = play("site", "--check")
+    done = play("site", "--check", "--limit", "gw1,localhost")
     assert done.returncode == 0, done.stdout[-3000:]
     assert "changed=0" in done.stdout.rpartition("gw1 ")[2], done.stdout[-3000:]

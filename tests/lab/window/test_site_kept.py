@@ -7,7 +7,7 @@ import pytest
 from lab import wait
 from tests.lab.window.site_under_test import ROOT, Site
 
-PLAY = ["ansible-playbook", "ansible/playbooks/site.yml", "--tags", "sightglass_nftables"]
+PLAY = ["ansible-playbook", "ansible/playbooks/site.yml", "--tags", "sightglass_nftables", "--limit", "gw1"]
 
 
 def refusal(site: Site) -> str:
