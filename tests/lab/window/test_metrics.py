@@ -37,7 +37,9 @@ def written(site: Site) -> Iterator[Site]:
         assert "changed=0 " in again.stdout.rpartition("PLAY RECAP")[2], again.stdout
         yield site
     finally:
-        assert "changed=3 " in role(site).stdout.rpartition("PLAY RECAP")[2]
+        site.gateway.run(["touch", f"{FOLDER}/other.prom"])
+        assert role(site).returncode == 0
+        assert site.gateway.run(["ls", FOLDER]).stdout == "other.prom\n"
         site.gateway.run(["rm", "-r", "/var/lib/prometheus"])
     assert site.gateway.run(["systemctl", "cat", "sightglass-metrics.timer"], check=False).returncode != 0
     assert site.gateway.run(["test", "-e", "/etc/sightglass/pins.d/metrics.json"], check=False).returncode != 0
