@@ -1,0 +1,63 @@
+"""A gateway that is logged out of the VPN comes back by a key for one node, of which nothing stays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lab import Lab
+from lab.control import FOR_EVER, call
+from tests.lab.window.site_under_test import Site
+
+ROLE = ("--tags", "sightglass_tailscale")
+WRONG = "hskey-auth-nobody-has-made-this-one-0123456789abcdef"
+PLACES = ("/etc", "/root", "/home", "/run", "/tmp", "/var/lib", "/var/log", "/var/tmp")
+
+
+def found(site: Site, text: str) -> list[str]:
+    """Files of the gateway that have this text in them."""
+    done = site.gateway.run(["grep", "-rlsF", "--binary-files=text", "-e", text, *PLACES], timeout=60, check=False)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.requirement("N3")
+@pytest.mark.timeout(400, func_only=True)  # a lab, and four runs of the role
+def test_a_wrong_key_is_named_and_the_right_one_joins(fresh_lab: Callable[..., Lab], tmp_path: Path) -> None:
+    """Without a key: what is wrong, at once. With a wrong one: which. The right one is used once and left nowhere."""
+    lab = fresh_lab()
+    site = Site(lab, lab.host("gw1"), lab.host("maintainer"))
+    file = tmp_path / "key"
+    # Not by the VPN: it is not in it.
+    by = {"ansible_host": site.gateway.wan4}
+    keyed = json.dumps(by | {"sightglass_tailscale_auth_key_file": str(file)})
+    site.gateway.run(["tailscale", "logout"])
+
+    keyless = site.play("site", json.dumps(by), more=ROLE)
+    assert keyless.returncode == 2, keyless.stdout[-3000:]
+    assert "gw1 is logged out of the VPN, or its key has expired" in " ".join(keyless.stdout.split())
+
+    file.write_text(WRONG)
+    wrong = site.play("site", keyed, more=ROLE)
+    assert wrong.returncode == 2, wrong.stdout[-3000:]
+    said = " ".join(wrong.stdout.split())
+    assert "gw1 could not join the VPN at" in said
+    assert "it is wrong, used or expired" in said
+    assert WRONG not in wrong.stdout
+    assert found(site, WRONG) == []
+
+    asked = {"reusable": False, "ephemeral": False, "expiration": FOR_EVER, "aclTags": ["tag:gateway"]}
+    right = str(call(lab, "POST", "/api/v1/preauthkey", asked)[0]["preAuthKey"]["key"])
+    file.write_text(right)
+    joined = site.play("site", keyed, more=ROLE)
+    assert joined.returncode == 0, joined.stdout[-3000:]
+    assert right not in joined.stdout
+    assert found(site, right) == []
+    site.gateway.run(["sh", "-c", 'printf %s "$1" >/tmp/control', "sh", right])
+    assert found(site, right) == ["/tmp/control"], "the control: it would have been found"
+    assert json.loads(site.gateway.run(["tailscale", "status", "--json"]).stdout)["BackendState"] == "Running"
+
+    again = site.play("site", keyed, more=ROLE)
+    assert "changed=0 " in again.stdout.rpartition("gw1 ")[2], again.stdout[-3000:]
