@@ -54,7 +54,13 @@ readmes: venv ## the variables in the roles' READMEs, from their specifications
 
 lint: venv ## ruff, mypy, ansible-lint
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint-types lint-roles
+
+.PHONY: lint-types lint-roles
+lint-types:
 	@.venv/bin/mypy agent/src/sightglass lab demo bench ansible/playbooks/library ansible/playbooks/action_plugins ansible/playbooks/filter_plugins ansible/playbooks/module_utils roles/sightglass_nftables/filter_plugins tests
+
+lint-roles:
 	@.venv/bin/ansible-lint --offline --profile production -q
 
 bench-cut: need-root wheelhouse ## from the end of a permission to the last media byte, by cause
