@@ -43,7 +43,7 @@ lab-test: need-root wheelhouse ## the tests against the lab, in two labs side by
 	@mkdir -p build
 	@.venv/bin/pytest tests/lab -n 2 --dist loadfile --no-loadscope-reorder --junit-xml=build/lab.xml
 
-molecule: need-root venv ## the roles on two blank gateways, each from check mode to removal, side by side
+molecule: need-root wheelhouse ## the roles on two blank gateways, each from check mode to removal, side by side
 	@.venv/bin/python -m lab.molecule
 
 requirements: venv ## docs/requirements.md from the tags and the last results

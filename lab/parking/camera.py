@@ -44,7 +44,7 @@ class Camera:
         scene: Scene,
         detector: DetectorThread,
         deliver: Callable[[Shot], None],
-        watched: Callable[[], bool] = lambda: True,
+        watched: Callable[[], bool],
     ) -> None:
         """`deliver` and `watched` are called in the camera's thread and must not block."""
         self._scene, self._detector, self._deliver, self._watched = scene, detector, deliver, watched
