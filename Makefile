@@ -58,7 +58,7 @@ lint: venv ## ruff, mypy, ansible-lint
 
 .PHONY: lint-types lint-roles
 lint-types:
-	@.venv/bin/mypy agent/src/sightglass lab demo bench ansible/playbooks/library ansible/playbooks/action_plugins ansible/playbooks/filter_plugins ansible/playbooks/module_utils roles/sightglass_nftables/filter_plugins tests
+	@.venv/bin/mypy agent/src/sightglass lab demo bench ansible/playbooks/library ansible/playbooks/action_plugins ansible/playbooks/filter_plugins ansible/playbooks/module_utils roles/sightglass_nftables/filter_plugins roles/sightglass_payload/action_plugins tests
 
 lint-roles:
 	@.venv/bin/ansible-lint --offline --profile production -q
