@@ -69,3 +69,7 @@ class Node:
         """Let the node's key end now, or at a time; returns when that was acknowledged (Unix seconds)."""
         query = "" if at is None else f"?expiry={at}"
         return call(self._lab, "POST", f"/api/v1/node/{self._id}/expire{query}")[1]
+
+    def delete(self) -> float:
+        """Have the control plane forget the node; returns when that was acknowledged (Unix seconds)."""
+        return call(self._lab, "DELETE", f"/api/v1/node/{self._id}")[1]

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 
 from lab import Lab, wait
 from lab.paths import CHECKOUT
+from tests.lab.links import slow
 
 MIB = 1 << 20
 SIZE = 24 * MIB
@@ -81,36 +81,9 @@ def sent(lab: Lab, tmp_path: Path) -> Iterator[Sent]:
         found.gateway.run(["rm", "-rf", PLACE])
 
 
-@contextmanager
-def slow(lab: Lab) -> Iterator[None]:
-    """A link of 40 Mbit/s, so that it can break half-way."""
-    ops = lab.host("ops")
-    ops.run(
-        [
-            "tc",
-            "qdisc",
-            "add",
-            "dev",
-            "tailscale0",
-            "root",
-            "tbf",
-            "rate",
-            "40mbit",
-            "burst",
-            "64kb",
-            "latency",
-            "400ms",
-        ]
-    )
-    try:
-        yield
-    finally:
-        ops.run(["tc", "qdisc", "del", "dev", "tailscale0", "root"])
-
-
 def breaks(sent: Sent) -> int:
     """Carries it until the connection is killed half-way; returns the bytes that came."""
-    with slow(sent.lab):
+    with slow(sent.lab, "40mbit"):
         run = sent.lab.host("ops").popen(sent.words(), cwd=str(CHECKOUT))
         try:
             wait.until(lambda: sent.size(sent.part) > SIZE // 3, 60, "a third of it is there")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lab import Lab
-from lab.control import FOR_EVER, call
+from lab import Lab, wait
+from lab.control import FOR_EVER, Node, call
 from tests.lab.window.site_under_test import Site
 
 ROLE = ("--tags", "sightglass_tailscale")
@@ -23,8 +24,14 @@ def found(site: Site, text: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+def status(site: Site) -> dict[str, Any]:
+    """Of the gateway's daemon."""
+    answer: dict[str, Any] = json.loads(site.gateway.run(["tailscale", "status", "--json"]).stdout)
+    return answer
+
+
 @pytest.mark.requirement("N3")
-@pytest.mark.timeout(400, func_only=True)  # a lab, and four runs of the role
+@pytest.mark.timeout(400, func_only=True)  # a lab, and five runs of the role
 def test_a_wrong_key_is_named_and_the_right_one_joins(fresh_lab: Callable[..., Lab], tmp_path: Path) -> None:
     """Without a key: what is wrong, at once. With a wrong one: which. The right one is used once and left nowhere."""
     lab = fresh_lab()
@@ -33,7 +40,11 @@ def test_a_wrong_key_is_named_and_the_right_one_joins(fresh_lab: Callable[..., L
     # Not by the VPN: it is not in it.
     by = {"ansible_host": site.gateway.wan4}
     keyed = json.dumps(by | {"sightglass_tailscale_auth_key_file": str(file)})
-    site.gateway.run(["tailscale", "logout"])
+    node = Node(lab, "gw1")
+    # By the name that it had, a logged-out gateway is found again.
+    site.gateway.run(["tailscale", "set", "--hostname=lane-north"])
+    node.expire()
+    wait.until(lambda: status(site)["BackendState"] == "NeedsLogin", 30, "its key has expired")
 
     keyless = site.play("site", json.dumps(by), more=ROLE)
     assert keyless.returncode == 2, keyless.stdout[-3000:]
@@ -57,7 +68,17 @@ def test_a_wrong_key_is_named_and_the_right_one_joins(fresh_lab: Callable[..., L
     assert found(site, right) == []
     site.gateway.run(["sh", "-c", 'printf %s "$1" >/tmp/control', "sh", right])
     assert found(site, right) == ["/tmp/control"], "the control: it would have been found"
-    assert json.loads(site.gateway.run(["tailscale", "status", "--json"]).stdout)["BackendState"] == "Running"
+    assert status(site)["BackendState"] == "Running"
+    assert json.loads(site.gateway.run(["tailscale", "get", "--json"]).stdout)["hostname"] == "lane-north"
 
     again = site.play("site", keyed, more=ROLE)
     assert "changed=0 " in again.stdout.rpartition("gw1 ")[2], again.stdout[-3000:]
+
+    # The one that a person would make for his own device; while headscale knows the machine, its tag stays.
+    site.gateway.run(["tailscale", "logout"])
+    node.delete()
+    asked = {"user": call(lab, "GET", "/api/v1/user")[0]["users"][0]["id"], "expiration": FOR_EVER}
+    file.write_text(str(call(lab, "POST", "/api/v1/preauthkey", asked)[0]["preAuthKey"]["key"]))
+    untagged = site.play("site", keyed, more=ROLE)
+    assert untagged.returncode == 2, untagged.stdout[-3000:]
+    assert "gw1 is in the VPN as a person's device" in " ".join(untagged.stdout.split())
