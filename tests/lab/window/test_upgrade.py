@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,16 +14,25 @@ from lab.next_version import NOW, wheelhouse
 from tests.lab.upgrading import install, installed, installing, version
 from tests.lab.window.site_under_test import ROOT, Site
 
+SERVER = "/opt/sightglass/bin/mediamtx"
 HOME, VENV, BEFORE = "/opt/sightglass/environments", "/opt/sightglass/venv", "/etc/sightglass/before"
 SHORTER = ("-e", '{"sightglass_agent_lease_s": 14}')
 """A setting that comes with an upgrade, and must go with it."""
+
+
+BOTH = ("--tags", "sightglass_nftables,sightglass_mediamtx,sightglass_agent", "--limit", "gw1")
+STRANGER = "stranger9"
+OTHER_TABLE = json.dumps({"sightglass_nftables_outside": ["eth0", STRANGER]})
+"""Another table comes with the upgrade, too."""
+
+ENDS = "#!/bin/sh\necho 'ERR: json: unknown field \"moq\"'\nexit 1\n"
 
 
 def kept(site: Site) -> str:
     """All that a change may write, and the process that runs: names and checksums."""
     listing = (
         f"readlink {VENV}; ls {HOME}; sha256sum $(find -L /etc/sightglass /etc/systemd/system"
-        f" {VENV} -path '*sightglass*' -type f ! -name '*.pyc' | sort)"
+        f" {VENV} -path '*sightglass*' ! -path '{BEFORE}/*' -type f ! -name '*.pyc' | sort)"
     )
     return site.gateway.run(["sh", "-c", listing]).stdout
 
@@ -52,9 +63,12 @@ def little_room(site: Site) -> Iterator[Site]:
 def test_a_version_that_does_not_start_leaves_the_one_before(site: Site, tmp_path: Path) -> None:
     """Programs, settings and units are again what they were, and the open window has ended with its record."""
     before, window = kept(site), site.open()["id"]
-    done = install(site, wheelhouse(tmp_path, starts=False), *SHORTER)
+    asked = (f"sightglass_agent_wheelhouse={wheelhouse(tmp_path, starts=False)}", OTHER_TABLE)
+    done = site.play("site", *asked, more=(*BOTH, *SHORTER), timeout=240)
     assert done.returncode == 2, done.stdout[-3000:]
     said = " ".join(done.stdout.split())
+    assert "TASK [sightglass_nftables : Write the table] " in said
+    assert STRANGER not in site.gateway.run(["nft", "list", "table", "inet", "sightglass"]).stdout
     assert "The change of gw1 failed at: Start the agent anew: " in said
     assert "what ran before runs" in said
     assert version(site) == NOW
@@ -63,6 +77,30 @@ def test_a_version_that_does_not_start_leaves_the_one_before(site: Site, tmp_pat
     assert site.left() == []
     assert site.cause(window) == "agent-stopped"
     site.verify()
+    site.wait_guards()
+    site.open()
+
+
+@pytest.mark.requirement("N3")
+def test_a_stream_server_that_refuses_its_settings_is_taken_back(site: Site, tmp_path: Path) -> None:
+    """It is tried before a window needs it, and the one before is there again. What was open is closed by name."""
+    before, window = kept(site), site.open()["id"]
+    server = site.gateway.run(["sha256sum", SERVER]).stdout
+    file = tmp_path / "mediamtx"
+    file.write_text(ENDS)
+    given = {
+        "sightglass_mediamtx_file": str(file),
+        "sightglass_mediamtx_sha256": hashlib.sha256(ENDS.encode()).hexdigest(),
+    }
+    done = site.play("site", json.dumps(given), more=BOTH, timeout=240)
+    assert done.returncode == 2, done.stdout[-3000:]
+    said = " ".join(done.stdout.split())
+    assert "The change of gw1 failed at: Have the stream server run with what the programs write for it: " in said
+    assert 'ERR: json: unknown field "moq"' in said
+    assert site.gateway.run(["sha256sum", SERVER]).stdout == server
+    assert kept(site) == before
+    assert site.cause(window) == "closed"
+    assert site.left() == []
     site.wait_guards()
     site.open()
 
