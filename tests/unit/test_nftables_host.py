@@ -69,6 +69,54 @@ def test_a_line_that_cannot_be_read_is_no_empty_answer() -> None:
         FILTERS.undeclared(["Error: netlink"], [], [], OWN)
 
 
+OURS = "uid:61001 ino:7 sk:9 cgroup:/system.slice/sightglass-agent.service <->"
+THEIRS = "uid:33 ino:7 sk:9 cgroup:/system.slice/site.service <->"
+
+
+def strangers(line: str) -> list[str]:
+    found: list[str] = FILTERS.strangers([line], [8189, "8554"], [8189], 8800)
+    return found
+
+
+@pytest.mark.requirement("F1")
+@pytest.mark.parametrize(
+    ("protocol", "local"),
+    [
+        ("tcp", "0.0.0.0:8554"),
+        ("tcp", "[::1]:8189"),
+        ("udp", "127.0.0.1:8189"),
+        ("tcp", "127.0.0.1:8800"),
+        ("tcp", "0.0.0.0:8800"),
+        ("tcp", "*:8800"),
+        ("tcp", "[::ffff:127.0.0.1]:8800"),
+        ("tcp", "127.0.0.1%lo:8800"),
+    ],
+)
+def test_a_port_that_the_gate_shuts_is_nobody_elses(protocol: str, local: str) -> None:
+    """A site's server on 127.0.0.1:8800 lost its clients at the first run. A socket of ours there is no stranger's."""
+    line = f"{protocol} LISTEN 0 128 {local} 0.0.0.0:* "
+    assert strangers(line + THEIRS) == [f"{protocol} {local} of /system.slice/site.service"]
+    assert strangers(line + "ino:7 sk:9 <->") == [f"{protocol} {local} of somebody"]
+    assert strangers(line + OURS) == []
+
+
+@pytest.mark.requirement("F1")
+@pytest.mark.parametrize(
+    ("protocol", "local"),
+    [
+        ("udp", "0.0.0.0:8554"),
+        ("udp", "127.0.0.1:8800"),
+        ("tcp", "192.0.2.1:8800"),
+        ("tcp", "[::]:8800"),
+        ("tcp", "127.0.0.1:18800"),
+        ("tcp", "127.0.0.1:880"),
+    ],
+)
+def test_a_port_that_the_gate_leaves_alone_may_be_the_sites(protocol: str, local: str) -> None:
+    """The hook has 127.0.0.1 alone, and no list is about the other protocol."""
+    assert strangers(f"{protocol} LISTEN 0 128 {local} 0.0.0.0:* {THEIRS}") == []
+
+
 MAY_HAVE = "it may have interfaces, name, port, protocol, sources"
 RANGE = "port must lie between 1 and 65535, the first not above the last, not"
 NAME = "name must be 1 to 64 letters, digits, spaces and . _ - only, not"

@@ -14,6 +14,8 @@ _LINE = re.compile(r"(?P<protocol>tcp|udp)\s+\S+\s+\d+\s+\d+\s+(?P<local>\S+):(?
 _WORDS = re.compile(r"[A-Za-z0-9._-][A-Za-z0-9 ._-]{0,63}")
 _INTERFACE = re.compile(r"[A-Za-z0-9._@-]{1,15}")
 _NAME = re.compile(r'\("((?:[^"\\]|\\.)*)",pid=')
+# Beside these the agent cannot bind its own. On another address, or on IPv6 alone, a port 8800 is the site's.
+_AT_THE_HOOK = re.compile(r"(127\.0\.0\.1|\[::ffff:127\.0\.0\.1\]|0\.0\.0\.0|\*)(%\S+)?")
 
 
 def _loopback(local: str) -> bool:
@@ -25,6 +27,33 @@ def _loopback(local: str) -> bool:
     return interface == "lo" or (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
 
+def _parts(lines: Sequence[str]) -> list[re.Match[str]]:
+    """The lines of `ss -Hltun`. Raises ValueError for one that is none: what cannot be read may be anybody's socket."""
+    found = []
+    for line in filter(None, map(str.strip, lines)):
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise ValueError(f"ss gave a line that cannot be read: {line!r}")
+        found.append(match)
+    return found
+
+
+def strangers(lines: Sequence[str], tcp: Sequence[object], udp: Sequence[object], hook: object) -> list[str]:
+    """Whose socket in the lines of `ss -Hltune` has a port that the gate shuts, and is not one of our units.
+
+    The gate lets nobody but our users to the ports `tcp` and `udp` on any address, and to `hook` on 127.0.0.1.
+    """
+    ports = {"tcp": {int(str(port)) for port in tcp}, "udp": {int(str(port)) for port in udp}}
+    found = []
+    for match in _parts(lines):
+        port, rest = int(match["port"]), match["users"] or ""
+        at_hook = match["protocol"] == "tcp" and port == int(str(hook)) and _AT_THE_HOOK.fullmatch(match["local"])
+        if (port in ports[match["protocol"]] or at_hook) and not re.search(r"\bcgroup:\S*/sightglass-", rest):
+            whose = re.search(r"\bcgroup:(\S+)", rest)
+            found.append(f"{match['protocol']} {match['local']}:{port} of {whose[1] if whose else 'somebody'}")
+    return list(dict.fromkeys(found))
+
+
 def listening(lines: Sequence[str]) -> list[dict[str, Any]]:
     """The sockets in the lines of `ss -Hltunp` that others than this host itself may reach.
 
@@ -32,12 +61,7 @@ def listening(lines: Sequence[str]) -> list[dict[str, Any]]:
     Raises ValueError for a line that is none of ss: a socket that cannot be read may be anybody's.
     """
     found = []
-    for line in lines:
-        if not line.strip():
-            continue
-        match = _LINE.fullmatch(line.strip())
-        if match is None:
-            raise ValueError(f"ss gave a line that cannot be read: {line.strip()!r}")
+    for match in _parts(lines):
         if not _loopback(match["local"]):
             processes = sorted(set(_NAME.findall(match["users"] or "")))
             found.append(
@@ -195,6 +219,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file by name."""
         return {
+            "sightglass_strangers": strangers,
             "sightglass_undeclared": undeclared,
             "sightglass_rule_faults": faults,
             "sightglass_network_faults": network_faults,
