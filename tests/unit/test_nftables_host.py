@@ -117,6 +117,41 @@ def test_a_port_that_the_gate_leaves_alone_may_be_the_sites(protocol: str, local
     assert strangers(f"{protocol} LISTEN 0 128 {local} 0.0.0.0:* {THEIRS}") == []
 
 
+DOCKER = """\
+tcp   LISTEN 0      4096         0.0.0.0:8080       0.0.0.0:*    users:(("docker-proxy",pid=60,fd=7))
+tcp   LISTEN 0      4096            [::]:8080          [::]:*    users:(("docker-proxy",pid=61,fd=7))
+tcp   LISTEN 0      4096       127.0.0.1:8081       0.0.0.0:*    users:(("docker-proxy",pid=62,fd=7))
+udp   UNCONN 0      0            0.0.0.0:5060       0.0.0.0:*    users:(("conmon",pid=63,fd=5))
+tcp   LISTEN 0      100                *:9100             *:*    users:(("node_exporter",pid=53,fd=6))
+"""
+BOTH = ["tcp 0.0.0.0:8080 docker-proxy", "tcp [::]:8080 docker-proxy"]
+PAST = "is published is forwarded past the input chain and stays open. Publish it on 127.0.0.1, or not at all"
+
+
+@pytest.mark.requirement("F1")
+@pytest.mark.parametrize(
+    ("rule", "sockets"),
+    [
+        ({"protocol": "tcp", "port": "8080-9100"}, BOTH),
+        (
+            {"protocol": "tcp", "process": "docker-proxy"},
+            ["tcp 0.0.0.0:8080 docker-proxy", "tcp [::]:8080 docker-proxy"],
+        ),
+        ({"protocol": "udp", "port": 5060}, ["udp 0.0.0.0:5060 conmon"]),
+        ({"protocol": "udp", "port": 8080}, []),
+        ({"protocol": "tcp", "port": 8081}, []),
+        ({"protocol": "tcp", "port": 9100}, []),
+    ],
+)
+def test_what_a_container_engine_publishes_cannot_be_denied(rule: dict[str, Any], sockets: list[str]) -> None:
+    """It is forwarded: the denial was taken, and the port stayed open. On loopback, or a plain socket, it can."""
+    found = FILTERS.published(DOCKER.splitlines(), [rule | {"name": "page"}])
+    assert found == [
+        f"{what} must not be denied (page): {whose} publishes it for a container, and what {PAST}"
+        for what, _, whose in (one.rpartition(" ") for one in sockets)
+    ]
+
+
 MAY_HAVE = "it may have interfaces, name, port, protocol, sources"
 RANGE = "port must lie between 1 and 65535, the first not above the last, not"
 NAME = "name must be 1 to 64 letters, digits, spaces and . _ - only, not"

@@ -14,6 +14,8 @@ _LINE = re.compile(r"(?P<protocol>tcp|udp)\s+\S+\s+\d+\s+\d+\s+(?P<local>\S+):(?
 _WORDS = re.compile(r"[A-Za-z0-9._-][A-Za-z0-9 ._-]{0,63}")
 _INTERFACE = re.compile(r"[A-Za-z0-9._@-]{1,15}")
 _NAME = re.compile(r'\("((?:[^"\\]|\\.)*)",pid=')
+# Who holds the socket of a port that Docker or Podman publishes, and has no other socket.
+_PUBLISHERS = frozenset({"docker-proxy", "conmon"})
 # Beside these the agent cannot bind its own. On another address, or on IPv6 alone, a port 8800 is the site's.
 _AT_THE_HOOK = re.compile(r"(127\.0\.0\.1|\[::ffff:127\.0\.0\.1\]|0\.0\.0\.0|\*)(%\S+)?")
 
@@ -105,6 +107,24 @@ def undeclared(lines: Sequence[str], allowed: Sequence[Rule], denied: Sequence[R
         if not any(_holds(rule, socket) for rule in rules):
             whose = ", ".join(socket["processes"]) or "no process (the kernel's own)"
             found.append(f"{socket['protocol']} {socket['address']}:{socket['port']} of {whose}")
+    return list(dict.fromkeys(found))
+
+
+def published(lines: Sequence[str], denied: Sequence[Rule]) -> list[str]:
+    """A sentence for each socket that is denied and whose port a container engine publishes.
+
+    The kernel leads such packets on to the container before any input chain: the port would stay open.
+    """
+    found = []
+    for socket in listening(lines):
+        if engines := sorted(_PUBLISHERS & set(socket["processes"])):
+            what = f"{socket['protocol']} {socket['address']}:{socket['port']}"
+            found += [
+                f"{what} must not be denied ({rule['name']}): {engines[0]} publishes it for a container, and what "
+                "is published is forwarded past the input chain and stays open. Publish it on 127.0.0.1, or not at all"
+                for rule in denied
+                if _holds(rule, socket)
+            ]
     return list(dict.fromkeys(found))
 
 
@@ -221,6 +241,7 @@ class FilterModule:
         return {
             "sightglass_strangers": strangers,
             "sightglass_undeclared": undeclared,
+            "sightglass_published": published,
             "sightglass_rule_faults": faults,
             "sightglass_network_faults": network_faults,
             "sightglass_given_faults": given_faults,
