@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.plugins import loaded
-from tests.unit.shutter_parts import Net, needs_kernel, net, rendered
+from tests.unit.shutter_parts import LAN_GW4, Net, needs_kernel, net, rendered
 
 SS = """\
 udp   UNCONN 0      0            0.0.0.0:41641      0.0.0.0:*    users:(("tailscaled",pid=40,fd=11))
@@ -291,6 +291,42 @@ def test_the_chain_loads_over_itself_and_holds_what_was_declared(lab: Net) -> No
     ):
         assert line in listed.replace('{ "lan0", "eth0.5" }', '{ "eth0.5", "lan0" }'), listed
     assert "table inet site" in lab.gateway.run("nft", "list", "tables")
+
+
+def counted(lab: Net, prefix: str) -> int:
+    """Packets at the rule of the input chain that begins so."""
+    listed = lab.gateway.run("nft", "list", "chain", "inet", "sightglass_host", "input")
+    (found,) = re.findall(rf"(?m)^\s+{prefix}counter packets (\d+)", listed)
+    return int(found)
+
+
+SHOUT = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+    out.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    for _ in range(12):
+        out.sendto(b"x", (sys.argv[1], int(sys.argv[2])))
+"""
+
+
+@needs_kernel
+@pytest.mark.requirement("F1")
+def test_what_is_cut_off_is_logged_a_little(lab: Net) -> None:
+    """A service that came later is found in the kernel's log; neither a flood nor what is sent to all fills it."""
+    lab.gateway.load(chain({"name": "open", "protocol": "udp", "port": 7000}))
+    listed = lab.gateway.run("nft", "-s", "list", "chain", "inet", "sightglass_host", "input")
+    (line,) = [line.strip() for line in listed.splitlines() if "log prefix" in line]
+    assert re.search(r'^meta pkttype host limit rate 6/minute .*log prefix "sightglass_host "', line), line
+    logged, dropped = "meta pkttype host limit rate 6/minute ", ""
+
+    def sent(address: str, port: int) -> tuple[int, int]:
+        before = counted(lab, f"{logged}.*?"), counted(lab, dropped)
+        lab.lan.run("python3", "-c", SHOUT, address, str(port))
+        return counted(lab, f"{logged}.*?") - before[0], counted(lab, dropped) - before[1]
+
+    assert sent(LAN_GW4, 7000) == (0, 0), "the control: what is allowed is neither"
+    assert sent("192.168.50.255", 7001) == (0, 12)
+    assert sent(LAN_GW4, 7001) == (5, 12)
 
 
 @needs_kernel
