@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,7 @@ from tests.unit.shutter_parts import (
     needs_kernel,
     net,
     probe,
+    rendered,
     serve,
     shutter,
 )
@@ -281,3 +283,54 @@ def test_forwarding_is_cut_at_our_ports_only() -> None:
         serve(routed.lan, LAN4, 7100, 8554)
         assert probe(routed.peer, LAN4, 7100) == "data"
         assert probe(routed.peer, LAN4, 8554) == "silent"
+
+
+@pytest.mark.requirement("F3")
+def test_nobody_gets_through_to_a_camera_but_from_inside() -> None:
+    """By an interface that nobody has named, too: a gateway that is prepared in a workshop has another uplink at the
+    site. The control is the table without cameras, an interface that was declared, and a container's bridge."""
+    with net() as routed:
+        other = Host(routed.directory / "passwd")
+        try:
+            gateway, lan = routed.gateway, routed.lan
+            gateway.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+            gateway.run("ip", "link", "add", "usb0", "type", "veth", "peer", "name", "eth0", "netns", str(other.pid))
+            gateway.run("ip", "link", "add", "br0", "type", "bridge")
+            for host, link, address in ((gateway, "usb0", "10.9.0.1/24"), (other, "eth0", "10.9.0.2/24")):
+                host.run("ip", "link", "set", link, "up")
+                host.run("ip", "address", "add", address, "dev", link)
+            other.run("ip", "route", "add", "default", "via", "10.9.0.1")
+            lan.run("ip", "route", "add", "10.9.0.0/24", "via", LAN_GW4)
+            serve(lan, LAN4, 7100, uid=NOBODY)
+            serve(other, "10.9.0.2", 7100, 8554, uid=NOBODY)
+
+            def through(**changed: Any) -> str:
+                gateway.load(rendered(**changed))
+                return probe(other, LAN4, 7100)
+
+            camera: dict[str, Any] = {"__sightglass_nftables_cameras": [LAN4]}
+            assert through() == "data", "the control"
+            assert through(**camera) == "silent"
+            assert through(**camera, sightglass_nftables_inside=["usb0"]) == "data"
+            gateway.load(rendered(**camera))
+            assert probe(lan, "10.9.0.2", 7100) == "data", "what a camera itself asks for is answered"
+
+            # What the site sends through this host is none of ours, but what is published as a stream port is.
+            published = "dnat to 10.9.0.2:7100"
+            gateway.load(
+                "table ip site { chain nat { type nat hook prerouting priority -100; "
+                f"ip daddr {LAN_GW4} tcp dport 8555 {published}; "
+                f"ip daddr {LAN_GW4} tcp dport 8554 {published}; }}; }}\n"
+            )
+            assert probe(lan, "10.9.0.2", 8554) == "data"
+            assert probe(lan, LAN_GW4, 8555) == "data"
+            assert probe(lan, LAN_GW4, 8554) == "silent"
+
+            gateway.run("ip", "address", "flush", "dev", "usb0")
+            gateway.run("ip", "link", "set", "usb0", "master", "br0")
+            gateway.run("ip", "link", "set", "br0", "up")
+            gateway.run("ip", "address", "add", "10.9.0.1/24", "dev", "br0")
+            assert through(**camera) == "data"
+            assert through(**camera, __sightglass_nftables_outside=["br0"]) == "silent"
+        finally:
+            other.close()

@@ -345,7 +345,9 @@ def test_nobody_outside_gets_to_a_camera_or_a_published_stream_port_through_the_
         "ct original proto-dst @tcp_ports",
         "ct original proto-dst @udp_ports",
     ):
-        (line,) = [line for line in listed.splitlines() if what in line]
-        assert line.strip().endswith("drop")
-        assert "ct direction original" in line
-        assert {"wwan0", "eth0", "tailscale0"} <= set(re.findall(r'"([^"]+)"', line))
+        named, unnamed = (line.strip() for line in listed.splitlines() if what in line)
+        for line in (named, unnamed):
+            assert line.endswith("drop")
+            assert "ct direction original" in line
+        assert {"wwan0", "eth0", "tailscale0"} <= set(re.findall(r'"([^"]+)"', named))
+        assert unnamed.startswith('iifname != "lo" meta iifkind != "bridge" '), unnamed

@@ -50,3 +50,22 @@ def test_a_table_that_was_written_and_not_loaded_is_loaded_by_the_next_run(site:
     assert "elements = { 8189, 8550, 8554, 8889 }" in " ".join(after.split())
     assert changed(run(site)) == set()
     assert table(site) == after, "what is in force is not loaded again: that would end a window"
+
+
+@pytest.mark.requirement("F3")
+def test_who_is_outside_is_every_hop_of_now_and_of_earlier(site: Site) -> None:
+    """An uplink that was there when the role ran before, and each hop of a route by several; not what is inside."""
+    before = site.gateway.run(["cat", FILE]).stdout
+    hops = ["nexthop", "via", "192.168.51.2", "dev", "lan0", "nexthop", "via", "10.77.0.1", "dev", "eth0"]
+    site.gateway.run(["ip", "route", "add", "default", *hops])
+    earlier = 's/^define sightglass_outside = .*/define sightglass_outside = { "tailscale0", "wwan7" }/'
+    site.gateway.run(["sed", "-i", earlier, FILE])
+    try:
+        done = run(site, "--check", "--diff", "-e", '{"sightglass_nftables_inside": ["lan0"]}')
+    finally:
+        site.gateway.run(["ip", "route", "del", "default"])
+        site.gateway.run(["tee", FILE], input=before)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert '\n-define sightglass_outside = { "tailscale0", "wwan7" }\n' in done.stdout, "the control"
+    assert '\n+define sightglass_outside = { "tailscale0", "eth0", "wwan7" }\n' in done.stdout
+    assert '\n+define sightglass_inside = { "lo", "lan0" }\n' in done.stdout
