@@ -110,7 +110,7 @@ def test_site_yml_looks_before_its_first_role() -> None:
     """Where each of them is asked."""
     play = yaml.safe_load((PLAYBOOKS / "site.yml").read_text())[0]
     faults = play["vars"]["__faults"]
-    asks = play["pre_tasks"][-1]
+    asks = play["pre_tasks"][0]["block"][-1]
     assert (asks["ansible.builtin.fail"]["msg"], asks["when"]) == ("{{ __faults | first }}", "__faults | length > 0")
     assert all(f"| {name}" in faults for name in given.FilterModule().filters())
     specified = [

@@ -1,0 +1,128 @@
+"""What site.yml looks at before its first role: run for real, on this machine, up to there and no further."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# All plays run at once, by one process that loads Ansible once.
+pytestmark = [pytest.mark.requirement("U1"), pytest.mark.timeout(300)]
+
+ROOT = Path(__file__).parents[2]
+# No role has this tag: what runs is what always runs.
+LOOK = ("--tags", "look")
+MACHINES = {"x86_64": 62, "aarch64": 183}
+OTHER = next(name for name in MACHINES if name != platform.machine())
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One run of site.yml: what of the inventory is otherwise, and the words behind the command.
+
+    `HERE` in a text is the run's own directory.
+    """
+
+    gateways: Mapping[str, Any] = field(default_factory=dict)
+    gw2: Mapping[str, Any] = field(default_factory=dict)
+    everybody: Mapping[str, Any] = field(default_factory=dict)
+    words: tuple[str, ...] = LOOK
+
+
+WRONG_PROGRAM = {"sightglass_mediamtx_file": "HERE/other", "sightglass_mediamtx_sha256": "0" * 64}
+ASKED = {
+    "good": Asked(),
+    "part": Asked(WRONG_PROGRAM, words=("--tags", "sightglass_mediamtx")),
+    "skipping": Asked(WRONG_PROGRAM, words=("--skip-tags", "sightglass_mediamtx")),
+    "policy alone": Asked(WRONG_PROGRAM, words=("--tags", "sightglass_tailnet_policy")),
+}
+
+
+def inventory(asked: Asked) -> dict[str, Any]:
+    """Two gateways that are this machine, and what is asked."""
+    common: dict[str, Any] = {
+        "ansible_connection": "local",
+        "ansible_become": False,
+        "ansible_python_interpreter": sys.executable,
+        "sightglass_agent_wheelhouse": "HERE",
+        "sightglass_agent_cameras": {"cam1": {"url": "http://127.0.0.1:8000/mjpeg/cam1", "lane": "lane1"}},
+        "sightglass_agent_lanes": {
+            "lane1": {"state_topic": "a/b", "safe": ["idle"], "safe_debug": ["idle"], "heartbeat_topic": "a/c"}
+        },
+        "sightglass_tailscale_version": "1.102.5",
+        "sightglass_tailscale_login_server": "https://vpn.example.com",
+    }
+    for name in ("tailscale", "tailscale_daemon", "mediamtx", "agent_uv"):
+        common |= {f"sightglass_{name}_file": "HERE/program", f"sightglass_{name}_sha256": "0" * 64}
+    everybody = {
+        "sightglass_tailnet_policy_file": "HERE/policy.hujson",
+        "sightglass_tailnet_policy_maintainers": [{"src": ["group:staff"], "sites": ["*"]}],
+    }
+    return {
+        "all": {"vars": {**everybody, **asked.everybody}},
+        "gateways": {"hosts": {"gw1": {}, "gw2": asked.gw2}, "vars": {**common, **asked.gateways}},
+    }
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+    """Exit code and words of each run. In check mode: should the look let something pass, nothing comes of it."""
+    plays = []
+    for name, asked in ASKED.items():
+        place = tmp_path_factory.mktemp("site")
+        (place / "manifest.json").write_text("{}")
+        (place / "program").write_text("#!/bin/sh\n")
+        (place / "policy.hujson").write_text('{"groups": {"group:staff": []}, "grants": []}')
+        (place / "other").write_bytes(b"\x7fELF\x02\x01\x01".ljust(18, b"\0") + bytes([MACHINES[OTHER], 0]))
+        (place / "hosts.yml").write_text(json.dumps(inventory(asked)).replace("HERE", str(place)))
+        words = ["-i", str(place / "hosts.yml"), "--check", *asked.words, "ansible/playbooks/site.yml"]
+        plays.append((name, [word.replace("HERE", str(place)) for word in words]))
+    environment = {
+        **os.environ, "HOME": str(tmp_path_factory.mktemp("home")),
+        "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_NOCOLOR": "1",
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("many_plays.py")],
+        input=json.dumps(plays), env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    return {name: (code, said) for (name, _), (code, said) in zip(plays, json.loads(done.stdout), strict=True)}
+
+
+def refused(ran: tuple[int, str]) -> dict[str, str]:
+    """Who was refused, and with what sentence. No task of a role had its turn."""
+    code, said = ran
+    assert code == 2, said
+    assert not re.search(r"^TASK \[sightglass_\w+ : (?!Validating)", said, re.MULTILINE), said
+    failures = re.findall(r"^fatal: \[(\w+)\]: FAILED! => (\{.*\})$", said, re.MULTILINE)
+    found = {host: str(json.loads(told)["msg"]) for host, told in failures}
+    assert all(sentence.isprintable() for sentence in found.values()), found
+    return found
+
+
+def test_a_part_of_it_is_no_way_past_the_look(ended: dict[str, tuple[int, str]]) -> None:
+    """`--tags sightglass_mediamtx` left the look out, and installed a program for another architecture."""
+    for name in ("part", "skipping"):
+        sentences = refused(ended[name])
+        assert set(sentences) == {"gw1", "gw2"}
+        assert f"sightglass_mediamtx_file must be a program for {platform.machine()}" in sentences["gw1"]
+        assert sentences["gw1"].endswith(f"/other is one for {OTHER}")
+    code, said = ended["good"]
+    assert code == 0, said
+    assert "TASK [Look at what the inventory gives, before anything changes]" in said, "the control"
+
+
+def test_who_may_watch_waits_for_no_gateway(ended: dict[str, tuple[int, str]]) -> None:
+    """The policy alone asks no gateway: somebody is taken off the list while none of them answers, too."""
+    code, said = ended["policy alone"]
+    assert code == 0, said
+    assert re.search(r"^TASK \[Learn .*\nskipping: \[gw\d\]\nskipping: \[gw\d\]\n\n", said, re.MULTILINE), said
+    assert "TASK [sightglass_tailnet_policy : Grant the maintainers what they may watch]" in said
