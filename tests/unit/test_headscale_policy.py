@@ -20,6 +20,7 @@ from tests.unit.plugins import loaded
 module: Any = loaded("library/sightglass_headscale_policy.py")
 
 CAPABILITY = "sightglass.example/cap/view"
+APPROVE = "sightglass.example/cap/approve"
 PORTS = ["tcp:8550", "tcp:8554", "udp:8189"]
 KEY = "hskey-api-abcdefgh-0123456789"
 USERS = (
@@ -41,6 +42,7 @@ entries = st.fixed_dictionaries(
         "src": st.lists(names, min_size=1, max_size=3),
         "sites": st.lists(st.sampled_from(["*", "north", "south"]), min_size=1, max_size=2),
         "cameras": st.lists(st.sampled_from(["*", "cam1"]), min_size=1, max_size=2),
+        "can": st.lists(st.sampled_from(["view", "approve"]), min_size=1, max_size=2, unique=True),
     }
 )
 words = st.sampled_from(["*", "tag:ops", "tag:gateway", "ann@", "group:x", "tcp:22", "tcp:8554", "icmp:*"])
@@ -52,7 +54,11 @@ ours = entries.map(lambda entry: wish(entry).grants[0])
 
 
 def wish(*maintainers: dict[str, Any], tests: list[dict[str, Any]] | None = None) -> Any:
-    return module.wish(CAPABILITY, ["tag:gateway"], list(maintainers), PORTS, tests or [])
+    return module.wish(CAPABILITY, APPROVE, ["tag:gateway"], list(maintainers), PORTS, tests or [])
+
+
+def held(grant: dict[str, Any]) -> bool:
+    return bool({CAPABILITY, APPROVE} & set(grant.get("app", {})))
 
 
 @st.composite
@@ -69,7 +75,7 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def owners(policy: dict[str, Any]) -> list[dict[str, Any]]:
-    return [grant for grant in policy["grants"] if CAPABILITY not in grant.get("app", {})]
+    return [grant for grant in policy["grants"] if not held(grant)]
 
 
 @pytest.mark.requirement("A5")
@@ -88,10 +94,10 @@ def test_keeps_the_owners_rules_in_order(policy: dict[str, Any], maintainers: li
 @pytest.mark.requirement("A5")
 @given(policies(), st.lists(entries, max_size=3))
 def test_grants_what_the_list_says_and_no_more(policy: dict[str, Any], maintainers: list[dict[str, Any]]) -> None:
-    """Whatever grants of the capability there were, the list's are the only ones afterwards, and side by side."""
+    """Whatever grants of a capability there were, the list's are the only ones afterwards, and side by side."""
     wanted = wish(*maintainers)
     after = module.merge(policy, wanted, TAILNET)
-    places = [index for index, grant in enumerate(after["grants"]) if CAPABILITY in grant.get("app", {})]
+    places = [index for index, grant in enumerate(after["grants"]) if held(grant)]
     assert tuple(after["grants"][index] for index in places) == wanted.grants
     assert places == list(range(places[0], places[0] + len(places))) if places else not wanted.grants
 
@@ -153,14 +159,19 @@ def test_refuses_a_policy_it_could_harm(text: str, said: str) -> None:
         ({"capability": "*"}, "without a wildcard"),
         ({"capability": "sightglass.example/cap/*"}, "without a wildcard"),
         ({"capability": "https://sightglass.example/cap"}, "DOMAIN/PATH"),
+        ({"approve_capability": "sightglass.example/*"}, "approve_capability must be DOMAIN/PATH without a wildcard"),
+        ({"approve_capability": CAPABILITY}, "must be another than capability, not 'sightglass.example/cap/view' too"),
+        ({"maintainers": [{"src": ["ann@"], "sites": ["*"], "can": []}]}, "can must name at least one"),
+        ({"maintainers": [{"src": ["ann@"], "sites": ["*"], "can": ["open"]}]}, "can must be view or approve"),
+        ({"maintainers": [{"src": ["*"], "sites": ["*"], "can": ["approve"]}]}, "watch or approve is named"),
         ({"gateways": ["*"]}, "gateways must be a tag"),
         ({"gateways": []}, "gateways must name at least one"),
         ({"ports": ["*"]}, "ports must be"),
         ({"ports": ["tcp:1-9000"]}, "ports must be"),
         ({"ports": ["tcp:65536"]}, "at most 65535"),
-        ({"maintainers": [{"src": ["*"], "sites": ["*"]}]}, "whoever may watch is named"),
-        ({"maintainers": [{"src": ["autogroup:member"], "sites": ["*"]}]}, "whoever may watch is named"),
-        ({"maintainers": [{"src": ["tag:ops"], "sites": ["*"]}]}, "whoever may watch is named"),
+        ({"maintainers": [{"src": ["*"], "sites": ["*"]}]}, "whoever may watch or approve is named"),
+        ({"maintainers": [{"src": ["autogroup:member"], "sites": ["*"]}]}, "whoever may watch or approve is named"),
+        ({"maintainers": [{"src": ["tag:ops"], "sites": ["*"]}]}, "whoever may watch or approve is named"),
         ({"maintainers": [{"src": [], "sites": ["*"]}]}, "src must name at least one"),
         ({"maintainers": [{"src": ["ann@"], "sites": []}]}, "sites must name at least one"),
         ({"maintainers": [{"src": ["ann@"], "sites": ["north*"]}]}, "sites must be"),
@@ -170,9 +181,29 @@ def test_refuses_a_policy_it_could_harm(text: str, said: str) -> None:
 )
 def test_refuses_a_wish_that_grants_more_than_it_says(change: dict[str, Any], said: str) -> None:
     """Wildcards where a name must stand, and values that no agent would understand, are refused."""
-    asked = {"capability": CAPABILITY, "gateways": ["tag:gateway"], "maintainers": [], "ports": PORTS, "tests": []}
+    asked = {"capability": CAPABILITY, "approve_capability": APPROVE, "gateways": ["tag:gateway"], "maintainers": []}
     with pytest.raises(module.RefusedError, match=said):
-        module.wish(**asked | change)
+        module.wish(**asked | {"ports": PORTS, "tests": []} | change)
+
+
+@pytest.mark.requirement("A5")
+def test_who_may_approve_gets_a_grant_of_its_own_that_opens_no_port() -> None:
+    """Beside the one to view where somebody may both; without a port there is nothing that headscale could test."""
+    value = [{"sites": ["north"], "cameras": ["*"]}]
+    between = {"src": ["ann@"], "dst": ["tag:gateway"]}
+    view, approve = {**between, "ip": PORTS, "app": {CAPABILITY: value}}, {**between, "app": {APPROVE: value}}
+    entry: dict[str, Any] = {"src": ["ann@"], "sites": ["north"]}
+    for can, grants in (
+        (None, [view]),
+        (["view"], [view]),
+        (["approve"], [approve]),
+        (["approve", "view"], [view, approve]),
+    ):
+        after = module.merge({"grants": []}, wish(entry | ({} if can is None else {"can": can})), TAILNET)
+        assert after["grants"] == grants
+        assert [test["proto"] for test in after.get("tests", [])] == (["tcp", "udp"] if view in grants else [])
+    both = {**between, "app": {CAPABILITY: value, APPROVE: value}}
+    assert module.merge({"grants": [both]}, wish(), TAILNET)["grants"] == [], "one grant of both is ours, too"
 
 
 @pytest.mark.parametrize(
@@ -197,6 +228,7 @@ def test_refuses_users_that_headscale_does_not_know(src: str, users: tuple[dict[
     [
         {"src": ["bob@"], "dst": ["tag:nas"], "app": {CAPABILITY: [{}], "nas.example/cap/admin": [{}]}},
         {"src": ["bob@"], "dst": ["tag:gateway"], "via": ["tag:router"], "app": {CAPABILITY: [{}]}},
+        {"src": ["bob@"], "dst": ["tag:nas"], "app": {APPROVE: [{}], "nas.example/cap/admin": [{}]}},
     ],
 )
 def test_refuses_to_touch_a_rule_that_is_half_the_owners(rule: dict[str, Any]) -> None:
@@ -309,16 +341,17 @@ def test_a_files_comments_stay_and_it_can_be_taken_back(tmp_path: Path) -> None:
     file.write_text(OWNERS)
     file.chmod(0o640)
     deny = {"src": "bob@", "proto": "tcp", "deny": ["tag:gateway:8554"]}
-    wanted = wish({"src": ["group:vendor"], "sites": ["*"]}, tests=[deny])
+    wanted = wish({"src": ["group:vendor"], "sites": ["*"], "can": ["view", "approve"]}, tests=[deny])
     before, after = module.apply(module.File(file), None, wanted, dry=True)
     assert (before, file.read_text()) == (OWNERS, OWNERS)
     assert module.apply(module.File(file), None, wanted, dry=False) == (before, after)
     assert file.read_text() == after
     assert file.stat().st_mode & 0o777 == 0o640
     assert [line for line in OWNERS.splitlines() if line not in after.splitlines()] == []
+    assert APPROVE in after
     assert module.parse(after)["tests"] == [deny]
     assert module.apply(module.File(file), None, wanted, dry=False) == (after, after)
-    gone = module.wish(CAPABILITY, ["tag:gateway"], [], PORTS, [deny], "absent")
+    gone = module.wish(CAPABILITY, APPROVE, ["tag:gateway"], [], PORTS, [deny], "absent")
     module.apply(module.File(file), None, gone, dry=False)
     assert module.parse(file.read_text()) == module.parse(OWNERS) | {"tests": []}
     assert list(tmp_path.iterdir()) == [file]

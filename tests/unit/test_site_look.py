@@ -125,4 +125,4 @@ def test_who_may_watch_waits_for_no_gateway(ended: dict[str, tuple[int, str]]) -
     code, said = ended["policy alone"]
     assert code == 0, said
     assert re.search(r"^TASK \[Learn .*\nskipping: \[gw\d\]\nskipping: \[gw\d\]\n\n", said, re.MULTILINE), said
-    assert "TASK [sightglass_tailnet_policy : Grant the maintainers what they may watch]" in said
+    assert "TASK [sightglass_tailnet_policy : Grant the maintainers what they may do]" in said

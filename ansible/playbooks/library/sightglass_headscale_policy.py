@@ -19,11 +19,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: sightglass_headscale_policy
-short_description: Grant the capability to watch in a tailnet's policy
+short_description: Grant the capabilities to watch and to approve in a tailnet's policy
 description:
-  - Reads the policy of a headscale 0.29 in database mode, or a policy file, replaces the grants of one capability, has
-    headscale check the result against its live users and nodes, and writes it.
-  - A grant is this module's own when the capability is all that its C(app) holds. Grants have no name; the capability
+  - Reads the policy of a headscale 0.29 in database mode, or a policy file, replaces the grants of two capabilities,
+    has headscale check the result against its live users and nodes, and writes it.
+  - A grant is this module's own when its C(app) holds nothing but these capabilities. Grants have no name; a capability
     has one, and a grant of it that the list lacks is just what must not stay.
   - Grants, acls, tests, keys and comments of others keep their place and their bytes.
 options:
@@ -38,18 +38,23 @@ options:
     type: str
     default: present
     choices: [present, absent]
-    description: C(absent) takes back the grants of the capability, their tests and those in C(tests).
-  capability: {type: str, required: true, description: The capability's name.}
+    description: C(absent) takes back the grants of both capabilities, their tests and those in C(tests).
+  capability: {type: str, required: true, description: The name of the capability to watch.}
+  approve_capability:
+    type: str
+    required: true
+    description: The name of the capability to approve. Its grants open no port.
   gateways: {type: list, elements: str, required: true, description: Tags of the gateways.}
   maintainers:
     type: list
     elements: dict
     required: true
-    description: Who may watch what. An empty list takes the capability from everybody.
+    description: Who may do what. An empty list takes the capabilities from everybody.
     options:
       src: {type: list, elements: str, required: true, description: "Users (C(ann@), C(ann@example.com)) and groups."}
       sites: {type: list, elements: str, required: true, description: "Sites by name, or C(*)."}
       cameras: {type: list, elements: str, default: ["*"], description: "Cameras by name, or C(*)."}
+      can: {type: list, elements: str, choices: [view, approve], default: [view], description: What they may do there.}
   ports: {type: list, elements: str, required: true, description: "Such as C(tcp:8554)."}
   tests: {type: list, elements: dict, default: [], description: Entries for the policy's own C(tests).}
 author: Sightglass
@@ -61,9 +66,11 @@ EXAMPLES = r"""
     url: https://vpn.example.com
     api_key_file: /run/secrets/headscale-api-key
     capability: sightglass.example/cap/view
+    approve_capability: sightglass.example/cap/approve
     gateways: ["tag:gateway"]
     maintainers:
       - {src: ["ann@example.com"], sites: ["*"]}
+      - {src: ["bob@example.com"], sites: ["*"], can: [approve]}
     ports: ["tcp:8554"]
 """
 
@@ -94,7 +101,7 @@ class RefusedError(Exception):
 class Wish:
     """What the policy shall grant. Made by `wish`, which checks it."""
 
-    capability: str
+    capabilities: tuple[str, ...]
     grants: tuple[Grant, ...]
     tests: tuple[dict[str, Any], ...] = ()
     absent: bool = False
@@ -125,15 +132,22 @@ class Tailnet:
 
 def wish(
     capability: str,
+    approve_capability: str,
     gateways: list[str],
     maintainers: list[dict[str, Any]],
     ports: list[str],
     tests: list[dict[str, Any]],
     state: str = "present",
 ) -> Wish:
-    """Grants for these maintainers, one for each entry. RefusedError when a value could grant more than it says."""
-    if not _CAPABILITY.fullmatch(capability):
-        raise RefusedError(f"capability must be DOMAIN/PATH without a wildcard, not {capability!r}")
+    """Grants for these maintainers, one for each thing that an entry can do. RefusedError when a value could grant more
+    than it says.
+    """
+    for field, name in (("capability", capability), ("approve_capability", approve_capability)):
+        if not _CAPABILITY.fullmatch(name):
+            raise RefusedError(f"{field} must be DOMAIN/PATH without a wildcard, not {name!r}")
+    if approve_capability == capability:
+        # Whoever may approve would watch.
+        raise RefusedError(f"approve_capability must be another than capability, not {capability!r} too")
     _each("gateways", gateways, _TAG, "a tag such as tag:gateway")
     _each("ports", ports, _PORT, "tcp:PORT or udp:PORT")
     for port in ports:
@@ -145,22 +159,23 @@ def wish(
             if not (src.startswith("group:") or "@" in src) or "*" in src:
                 raise RefusedError(
                     f"maintainers: src must be a user (name@ or an address) or a group, not {src!r}: "
-                    "whoever may watch is named"
+                    "whoever may watch or approve is named"
                 )
         _each("maintainers: src", entry["src"], re.compile(r".+"), "a user or a group")
         sites, cameras = entry["sites"], ["*"] if entry.get("cameras") is None else entry["cameras"]
         _each("maintainers: sites", sites, _SITE, "a site's name or *")
         _each("maintainers: cameras", cameras, _CAMERA, "a camera's name or *")
-        grants.append(
-            {
-                "src": list(entry["src"]),
-                "dst": list(gateways),
-                "ip": list(ports),
-                "app": {capability: [{"sites": list(sites), "cameras": list(cameras)}]},
-            }
-        )
+        can = ["view"] if entry.get("can") is None else entry["can"]
+        _each("maintainers: can", can, re.compile("view|approve"), "view or approve")
+        between = {"src": list(entry["src"]), "dst": list(gateways)}
+        value = [{"sites": list(sites), "cameras": list(cameras)}]
+        if "view" in can:
+            grants.append({**between, "ip": list(ports), "app": {capability: value}})
+        if "approve" in can:
+            # No ip: whoever approves is named to the gateway, and reaches nothing there by it.
+            grants.append({**between, "app": {approve_capability: value}})
     absent = state == "absent"
-    return Wish(capability, () if absent else tuple(grants), tuple(tests), absent)
+    return Wish((capability, approve_capability), () if absent else tuple(grants), tuple(tests), absent)
 
 
 def _each(field: str, values: list[str], form: re.Pattern[str], rule: str) -> None:
@@ -211,15 +226,16 @@ def _spelt(rule: dict[str, Any], keys: tuple[str, ...]) -> None:
             raise RefusedError(f"the policy: {key!r} must be spelt {meant!r}, so that no grant is overlooked")
 
 
-def own(grant: Grant, capability: str) -> bool:
-    """Whether this grant is for the capability alone. RefusedError when it carries it beside something else."""
+def own(grant: Grant, capabilities: tuple[str, ...]) -> bool:
+    """Whether this grant is for these capabilities alone. RefusedError when it carries one beside something else."""
     apps = grant.get("app") or {}
-    if capability not in apps:
+    held = [name for name in capabilities if name in apps]
+    if not held:
         return False
-    if len(apps) > 1 or set(grant) - {"src", "dst", "ip", "app"}:
+    if len(apps) > len(held) or set(grant) - {"src", "dst", "ip", "app"}:
         raise RefusedError(
-            f"a grant of the policy holds {capability} beside other rules (src {', '.join(grant.get('src') or [])}): "
-            "take it out of there, so that this list alone says who may watch"
+            f"a grant of the policy holds {held[0]} beside other rules (src {', '.join(grant.get('src') or [])}): "
+            "take it out of there, so that this list alone says who may watch or approve"
         )
     return True
 
@@ -245,7 +261,7 @@ def merge(policy: Policy, wanted: Wish, tailnet: Tailnet | None) -> Policy:
     Without a tailnet to look at, no test is added for a grant: one whose source has no device yet would fail.
     """
     old = policy.get("grants") or []
-    mine = [grant for grant in old if own(grant, wanted.capability)]
+    mine = [grant for grant in old if own(grant, wanted.capabilities)]
     tests = policy.get("tests") or []
     stale = [test for grant in mine for test in accepts(grant)]
     fresh = [
@@ -277,7 +293,7 @@ def rewrite(text: str, after: Policy, wanted: Wish) -> str:
     RefusedError when that cannot be said of it.
     """
     edited = text
-    mine = [*(grant for grant in parse(text).get("grants") or [] if own(grant, wanted.capability)), *wanted.grants]
+    mine = [*(grant for grant in parse(text).get("grants") or [] if own(grant, wanted.capabilities)), *wanted.grants]
     ours = {"grants": mine, "tests": [*(test for grant in mine for test in accepts(grant)), *wanted.tests]}
     for key in ("grants", "tests"):
         edited = hujson.with_list(edited, key, after.get(key) or [], ours[key])
@@ -474,6 +490,7 @@ def main() -> None:
             "file": {"type": "path"},
             "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
             "capability": {"type": "str", "required": True},
+            "approve_capability": {"type": "str", "required": True},
             "gateways": {"type": "list", "elements": "str", "required": True},
             "maintainers": {
                 "type": "list",
@@ -483,6 +500,7 @@ def main() -> None:
                     "src": {"type": "list", "elements": "str", "required": True},
                     "sites": {"type": "list", "elements": "str", "required": True},
                     "cameras": {"type": "list", "elements": "str", "default": ["*"]},
+                    "can": {"type": "list", "elements": "str", "choices": ["view", "approve"], "default": ["view"]},
                 },
             },
             "ports": {"type": "list", "elements": "str", "required": True},
@@ -494,7 +512,8 @@ def main() -> None:
     )
     given = module.params
     try:
-        wanted = wish(*(given[name] for name in ("capability", "gateways", "maintainers", "ports", "tests", "state")))
+        names = ("capability", "approve_capability", "gateways", "maintainers", "ports", "tests", "state")
+        wanted = wish(*(given[name] for name in names))
         server = Headscale(given["url"], Path(given["api_key_file"])) if given["url"] else None
         place = File(Path(given["file"])) if given["file"] else server
         # AnsibleModule has seen to it that one of the two is given.
@@ -503,7 +522,7 @@ def main() -> None:
         module.fail_json(msg=str(refusal))
     module.exit_json(
         changed=before != after,
-        grants=[grant for grant in parse(after).get("grants") or [] if own(grant, wanted.capability)],
+        grants=[grant for grant in parse(after).get("grants") or [] if own(grant, wanted.capabilities)],
         diff={
             "before": before,
             "after": after,

@@ -15,10 +15,11 @@ import pytest
 
 from lab import wait
 from lab.control import policy, write_policy
-from lab.media import TOOLS
+from lab.media import TOOLS, watch_command
 from tests.lab.window.site_under_test import Site
 
 CAPABILITY = "sightglass.example/cap/view"
+APPROVE = "sightglass.example/cap/approve"
 REMARK = "// The network team's. Ask before you change it.\n"
 
 
@@ -31,6 +32,18 @@ def apply(site: Site, *more: str, **given: object) -> subprocess.CompletedProces
 def whois(site: Site) -> str:
     """What the gateway's daemon says of the viewer; nothing when it is no peer any more."""
     return site.gateway.run(["tailscale", "whois", "--json", str(site.maintainer.vpn4)], check=False).stdout
+
+
+def reached(site: Site) -> set[int]:
+    """The ports of a window at which the viewer's host gets an answer."""
+    script = (TOOLS / "probe.py").read_text()
+    probes = [
+        {"protocol": "tcp", "address": str(site.gateway.vpn4), "port": port} for port in (8550, 8554, 8889, 8189, 22)
+    ]
+    answer = site.maintainer.run([sys.executable, "-c", script, json.dumps(probes)], timeout=30)
+    return {
+        probe["port"] for probe in json.loads(answer.stdout)["probes"] if probe["outcome"] in ("bytes", "connected")
+    }
 
 
 @pytest.fixture
@@ -70,6 +83,29 @@ def test_an_owners_remarks_stay_and_all_of_ours_can_be_taken_back(owned: Site) -
     assert CAPABILITY not in policy(owned.lab)
     assert policy(owned.lab).startswith(REMARK)
     wait.until(lambda: CAPABILITY not in whois(owned), 20, "the viewer has it no more")
+
+
+@pytest.mark.requirement("A5")
+def test_who_may_approve_and_no_more_sees_nothing(owned: Site) -> None:
+    """headscale takes a grant without a port, the gateway hears of the capability, and a window is open: no port
+    answers. The same person with view beside it watches (the control)."""
+    entry: dict[str, object] = {"src": ["maintainer@"], "sites": ["*"]}
+    done = apply(owned, maintainers=[{**entry, "can": ["approve"]}], tests=[])
+    assert done.returncode == 0, done.stdout[-3000:]
+    (grant,) = [one for one in json.loads(policy(owned.lab))["grants"] if APPROVE in one.get("app", {})]
+    assert set(grant) == {"src", "dst", "app"}
+    wait.until(lambda: APPROVE in whois(owned) and CAPABILITY not in whois(owned), 20, "may approve, and no more")
+    owned.open()
+    assert reached(owned) == set()
+    seen = owned.maintainer.run(watch_command(owned.url, "--frames", "1", "--retry", "2"), timeout=40, check=False)
+    assert seen.returncode != 0, seen.stdout
+
+    done = apply(owned, maintainers=[{**entry, "can": ["approve", "view"]}], tests=[])
+    assert done.returncode == 0, done.stdout[-3000:]
+    wait.until(lambda: CAPABILITY in whois(owned), 20, "may view, too")
+    assert APPROVE in whois(owned)
+    assert len(owned.watch()) == 5
+    assert {8550, 8554} <= reached(owned)
 
 
 @pytest.mark.requirement("A5")
