@@ -237,6 +237,9 @@ def test_refuses_to_touch_a_rule_that_is_half_the_owners(rule: dict[str, Any]) -
         module.merge({"grants": [rule]}, wish(), TAILNET)
 
 
+STORED = '{"tagOwners": {"tag:gateway": []}, "grants": []}'
+
+
 class Server(BaseHTTPRequestHandler):
     """A headscale of one policy; `log` holds what it was asked, `race` a text that somebody writes during the check."""
 
@@ -275,7 +278,7 @@ class Server(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def served() -> Iterator[tuple[type[Server], str]]:
-    kind = type("Served", (Server,), {"log": [], "stored": '{"grants": []}'})
+    kind = type("Served", (Server,), {"log": [], "stored": STORED})
     with ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -297,7 +300,7 @@ def test_checks_before_it_writes(served: tuple[type[Server], str], key_file: Pat
     server, wanted = module.Headscale(url, key_file), wish({"src": ["ann@"], "sites": ["*"]})
     module.apply(server, server, wanted, dry=True)
     assert kind.log == ["GET policy", "GET user", "GET node", "POST policy/check"]
-    assert kind.stored == '{"grants": []}'
+    assert kind.stored == STORED
     kind.log.clear()
     before, after = module.apply(server, server, wanted, dry=False)
     assert before != after == kind.stored
@@ -315,7 +318,8 @@ def test_does_not_overwrite_what_somebody_just_wrote(served: tuple[type[Server],
     with pytest.raises(module.RefusedError) as refused:
         module.apply(server, server, wish({"src": ["ann@"], "sites": ["*"]}), dry=False)
     assert str(refused.value) == (
-        'the policy changed while this ran (-{"grants": []} | +{"grants": [{"src": ["bob@"]}]}): '
+        "the policy changed while this ran "
+        f'(-{STORED} | +{{"grants": [{{"src": ["bob@"]}}]}}): '
         "nothing was written, run it again"
     )
     assert kind.stored == kind.race
@@ -325,6 +329,7 @@ OWNERS = """\
 // Whoever changes this file asks the network team.
 {
   "groups": {"group:vendor": ["ann@"]},
+  "tagOwners": {"tag:gateway": []}, // by key alone
   "acls": [],
   "grants": [
     // ops
@@ -385,6 +390,26 @@ def test_a_name_that_headscale_reads_and_we_do_not_is_refused(text: str) -> None
     """It takes them without regard to case, `_` and `-`; a grant spelt so would be overlooked, and stay."""
     with pytest.raises(module.RefusedError, match=r"must be spelt '(grants|app|src)', so that no grant is overlooked"):
         module.parse(text)
+
+
+@pytest.mark.requirement("A5")
+@pytest.mark.parametrize("owners", ['"tagOwners": {"tag:ops": ["ann@"]},', '"tagOwners": null,', ""])
+def test_a_gateways_tag_without_an_owner_is_named(tmp_path: Path, owners: str) -> None:
+    """headscale says `tag not found` where the file is loaded, which may be tomorrow. The controls: an empty list of
+    owners will do, headscale reads the name without regard to case, and what grants nothing asks for no tag."""
+    file = tmp_path / "policy.hujson"
+    without = OWNERS.replace('"tagOwners": {"tag:gateway": []},', owners)
+    file.write_text(without)
+    wanted = wish({"src": ["group:vendor"], "sites": ["*"]})
+    with pytest.raises(module.RefusedError) as refused:
+        module.apply(module.File(file), None, wanted, dry=False)
+    assert str(refused.value) == "the policy has no owner for the tag 'tag:gateway': write it into tagOwners"
+    assert file.read_text() == without
+    gone = module.wish(CAPABILITY, APPROVE, ["tag:gateway"], [], PORTS, [], "absent")
+    assert module.apply(module.File(file), None, gone, dry=False) == (without, without)
+    for good in ('"tagOwners": {"tag:gateway": []},', '"tag_owners": {"tag:gateway": null},'):
+        file.write_text(OWNERS.replace('"tagOwners": {"tag:gateway": []},', good))
+        assert CAPABILITY in module.apply(module.File(file), None, wanted, dry=False)[1]
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ class Asked:
     words: tuple[str, ...] = LOOK
 
 
+POLICY = '{"groups": {"group:staff": []}, "tagOwners": {"tag:gateway": []}, "grants": []}'
 WRONG_PROGRAM = {"sightglass_mediamtx_file": "HERE/other", "sightglass_mediamtx_sha256": "0" * 64}
 ASKED = {
     "good": Asked(),
@@ -81,7 +82,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]
         place = tmp_path_factory.mktemp("site")
         (place / "manifest.json").write_text("{}")
         (place / "program").write_text("#!/bin/sh\n")
-        (place / "policy.hujson").write_text('{"groups": {"group:staff": []}, "grants": []}')
+        (place / "policy.hujson").write_text(POLICY)
         (place / "other").write_bytes(b"\x7fELF\x02\x01\x01".ljust(18, b"\0") + bytes([MACHINES[OTHER], 0]))
         (place / "hosts.yml").write_text(json.dumps(inventory(asked)).replace("HERE", str(place)))
         words = ["-i", str(place / "hosts.yml"), "--check", *asked.words, "ansible/playbooks/site.yml"]

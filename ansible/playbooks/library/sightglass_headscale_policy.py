@@ -221,9 +221,13 @@ def parse(text: str) -> Policy:
 def _spelt(rule: dict[str, Any], keys: tuple[str, ...]) -> None:
     """headscale reads App, a_pp and APP as app; a grant spelt so would stay unseen."""
     for key in rule:
-        meant = key.replace("_", "").replace("-", "").casefold()
+        meant = _read_as(key)
         if meant in keys and key != meant:
             raise RefusedError(f"the policy: {key!r} must be spelt {meant!r}, so that no grant is overlooked")
+
+
+def _read_as(key: str) -> str:
+    return key.replace("_", "").replace("-", "").casefold()
 
 
 def own(grant: Grant, capabilities: tuple[str, ...]) -> bool:
@@ -331,6 +335,18 @@ def check_users(policy: Policy, wanted: Wish, tailnet: Tailnet | None) -> None:
             if len(found) != 1:
                 where = f" of {src}" if name != src else ""
                 raise RefusedError(f"maintainers: headscale has {len(found)} users called {name!r}{where}, and not one")
+
+
+def check_owners(policy: Policy, wanted: Wish) -> None:
+    """RefusedError when a gateways' tag is not in the policy's tagOwners: headscale refuses such a policy, and a file
+    would be refused only where it is loaded. An empty list of owners is one: such a tag comes by a key alone.
+    """
+    owners: Any = next((value for key, value in policy.items() if _read_as(key) == "tagowners"), None) or {}
+    if not isinstance(owners, dict):
+        raise RefusedError("the policy: tagOwners is no object")
+    for tag in _unique([tag for grant in wanted.grants for tag in grant["dst"]]):
+        if tag not in owners:
+            raise RefusedError(f"the policy has no owner for the tag {tag!r}: write it into tagOwners")
 
 
 def difference(before: str, after: str) -> str:
@@ -459,6 +475,7 @@ def apply(place: Place, server: Headscale | None, wanted: Wish, dry: bool) -> tu
     text = place.policy()
     before = parse(text)
     tailnet = server.tailnet() if server else None
+    check_owners(before, wanted)
     check_users(before, wanted, tailnet)
     after = merge(before, wanted, tailnet)
     if after == before:
