@@ -105,6 +105,46 @@ def test_a_wheelhouse_is_a_directory_with_its_manifest(tmp_path: Path) -> None:
     assert given.wheelhouse_fault(None) != ""
 
 
+GATEWAYS = [
+    {"inventory_hostname": "munich-1", "sightglass_agent_cameras": {"entry": {}}},
+    {"inventory_hostname": "gw7", "sightglass_agent_site": "bonn", "sightglass_agent_cameras": {"exit": {}}},
+]
+VIEW = "sightglass.example/cap/view"
+
+
+@pytest.mark.requirement("A5")
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"sites": ["munch-1"]}, "sites must be * or the sightglass_agent_site of a gateway (munich-1), not 'munch-1'"),
+        ({"sites": ["gw7"]}, "sites must be * or the sightglass_agent_site of a gateway (bonn, munich-1), not 'gw7'"),
+        ({"sites": ["*"], "cameras": ["entri"]}, "cameras must be * or a gateway's camera (entry), not 'entri'"),
+        ({"sites": ["bonn"], "cameras": ["entry"]}, "cameras must be * or a camera of bonn (exit), not 'entry'"),
+        ({"sites": ["bonn", "munich-1"], "cameras": ["*", "entry", "exit"]}, ""),
+        ({"sites": ["*"]}, ""),
+        ({"sites": "munch-1"}, ""),
+        ("munch-1", ""),
+    ],
+)
+def test_who_may_watch_what_no_gateway_has_is_named(entry: Any, said: str) -> None:
+    """A grant for a misspelt site gives nothing, and headscale says nothing. What has another form is not ours to say;
+    and an inventory without gateways has nothing to compare with."""
+    sentence = f"sightglass_tailnet_policy_maintainers: {said}" if said else ""
+    assert given.maintainers_fault([{"sites": ["*"]}, entry], VIEW, GATEWAYS) == sentence
+    assert given.maintainers_fault([entry], VIEW, []) == ""
+
+
+@pytest.mark.requirement("A5")
+def test_agents_and_policy_speak_of_one_capability() -> None:
+    """With two words nobody may watch."""
+    other = "parking.example/cap/look"
+    said = f"must be the sightglass_agent_capability of munich-1, {VIEW!r}, not {other!r}"
+    assert given.maintainers_fault([], other, GATEWAYS) == f"sightglass_tailnet_policy_capability {said}"
+    gateways = [gateway | {"sightglass_agent_capability": other} for gateway in GATEWAYS]
+    assert given.maintainers_fault([], other, gateways) == ""
+    assert f"of munich-1, {other!r}, not {VIEW!r}" in given.maintainers_fault([], VIEW, gateways)
+
+
 @pytest.mark.requirement("U1")
 def test_site_yml_looks_before_its_first_role() -> None:
     """Where each of them is asked."""
@@ -112,7 +152,8 @@ def test_site_yml_looks_before_its_first_role() -> None:
     faults = play["vars"]["__faults"]
     asks = play["pre_tasks"][0]["block"][-1]
     assert (asks["ansible.builtin.fail"]["msg"], asks["when"]) == ("{{ __faults | first }}", "__faults | length > 0")
-    assert all(f"| {name}" in faults for name in given.FilterModule().filters())
+    text = (PLAYBOOKS / "site.yml").read_text()
+    assert all(f"| {name}" in text for name in given.FilterModule().filters())
     specified = [
         option
         for role in ("tailscale", "mediamtx", "agent")

@@ -36,16 +36,35 @@ class Asked:
     gw2: Mapping[str, Any] = field(default_factory=dict)
     everybody: Mapping[str, Any] = field(default_factory=dict)
     words: tuple[str, ...] = LOOK
+    playbook: str = "site"
 
 
 POLICY = '{"groups": {"group:staff": []}, "tagOwners": {"tag:gateway": []}, "grants": []}'
+POLICY_ALONE = ("--tags", "sightglass_tailnet_policy")
+MISSPELT = {"sightglass_tailnet_policy_maintainers": [{"src": ["group:staff"], "sites": ["gw3"]}]}
+BONN = {"sightglass_agent_site": "bonn", "sightglass_agent_cameras": {"exit": {}}}
+NAMED = {"sightglass_tailnet_policy_maintainers": [{"src": ["group:staff"], "sites": ["bonn"], "cameras": ["exit"]}]}
 WRONG_PROGRAM = {"sightglass_mediamtx_file": "HERE/other", "sightglass_mediamtx_sha256": "0" * 64}
 ASKED = {
     "good": Asked(),
     "part": Asked(WRONG_PROGRAM, words=("--tags", "sightglass_mediamtx")),
     "skipping": Asked(WRONG_PROGRAM, words=("--skip-tags", "sightglass_mediamtx")),
-    "policy alone": Asked(WRONG_PROGRAM, words=("--tags", "sightglass_tailnet_policy")),
+    "policy alone": Asked(WRONG_PROGRAM, words=POLICY_ALONE),
+    "site": Asked(everybody=MISSPELT, words=POLICY_ALONE),
+    "site gone": Asked(everybody=MISSPELT | {"sightglass_tailnet_policy_state": "absent"}, words=POLICY_ALONE),
+    "site rendered": Asked(everybody=MISSPELT, words=("-e", "file=HERE/policy.hujson"), playbook="policy_render"),
+    "site limited": Asked(gw2=BONN, everybody=NAMED, words=("--limit", "gw1,localhost", *POLICY_ALONE)),
+    "capability": Asked({"sightglass_agent_capability": "parking.example/cap/look"}, words=POLICY_ALONE),
 }
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a run ended, what it said, and its directory."""
+
+    code: int
+    said: str
+    place: Path
 
 
 def inventory(asked: Asked) -> dict[str, Any]:
@@ -75,17 +94,18 @@ def inventory(asked: Asked) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
     """Exit code and words of each run. In check mode: should the look let something pass, nothing comes of it."""
-    plays = []
+    plays, places = [], {}
     for name, asked in ASKED.items():
-        place = tmp_path_factory.mktemp("site")
+        place = places[name] = tmp_path_factory.mktemp("site")
         (place / "manifest.json").write_text("{}")
         (place / "program").write_text("#!/bin/sh\n")
         (place / "policy.hujson").write_text(POLICY)
         (place / "other").write_bytes(b"\x7fELF\x02\x01\x01".ljust(18, b"\0") + bytes([MACHINES[OTHER], 0]))
         (place / "hosts.yml").write_text(json.dumps(inventory(asked)).replace("HERE", str(place)))
-        words = ["-i", str(place / "hosts.yml"), "--check", *asked.words, "ansible/playbooks/site.yml"]
+        words = ["-i", str(place / "hosts.yml"), "--check", *asked.words]
+        words += [f"ansible/playbooks/{asked.playbook}.yml"]
         plays.append((name, [word.replace("HERE", str(place)) for word in words]))
     environment = {
         **os.environ, "HOME": str(tmp_path_factory.mktemp("home")),
@@ -95,12 +115,13 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]
         [sys.executable, Path(__file__).with_name("many_plays.py")],
         input=json.dumps(plays), env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
-    return {name: (code, said) for (name, _), (code, said) in zip(plays, json.loads(done.stdout), strict=True)}
+    found = zip(places.items(), json.loads(done.stdout), strict=True)
+    return {name: Ran(code, said, place) for (name, place), (code, said) in found}
 
 
-def refused(ran: tuple[int, str]) -> dict[str, str]:
+def refused(ran: Ran) -> dict[str, str]:
     """Who was refused, and with what sentence. No task of a role had its turn."""
-    code, said = ran
+    code, said = ran.code, ran.said
     assert code == 2, said
     assert not re.search(r"^TASK \[sightglass_\w+ : (?!Validating)", said, re.MULTILINE), said
     failures = re.findall(r"^fatal: \[(\w+)\]: FAILED! => (\{.*\})$", said, re.MULTILINE)
@@ -109,21 +130,40 @@ def refused(ran: tuple[int, str]) -> dict[str, str]:
     return found
 
 
-def test_a_part_of_it_is_no_way_past_the_look(ended: dict[str, tuple[int, str]]) -> None:
+def test_a_part_of_it_is_no_way_past_the_look(ended: dict[str, Ran]) -> None:
     """`--tags sightglass_mediamtx` left the look out, and installed a program for another architecture."""
     for name in ("part", "skipping"):
         sentences = refused(ended[name])
         assert set(sentences) == {"gw1", "gw2"}
         assert f"sightglass_mediamtx_file must be a program for {platform.machine()}" in sentences["gw1"]
         assert sentences["gw1"].endswith(f"/other is one for {OTHER}")
-    code, said = ended["good"]
-    assert code == 0, said
-    assert "TASK [Look at what the inventory gives, before anything changes]" in said, "the control"
+    assert ended["good"].code == 0, ended["good"].said
+    assert "TASK [Look at what the inventory gives, before anything changes]" in ended["good"].said, "the control"
 
 
-def test_who_may_watch_waits_for_no_gateway(ended: dict[str, tuple[int, str]]) -> None:
+def test_who_may_watch_waits_for_no_gateway(ended: dict[str, Ran]) -> None:
     """The policy alone asks no gateway: somebody is taken off the list while none of them answers, too."""
-    code, said = ended["policy alone"]
-    assert code == 0, said
+    said = ended["policy alone"].said
+    assert ended["policy alone"].code == 0, said
     assert re.search(r"^TASK \[Learn .*\nskipping: \[gw\d\]\nskipping: \[gw\d\]\n\n", said, re.MULTILINE), said
     assert "TASK [sightglass_tailnet_policy : Grant the maintainers what they may do]" in said
+
+
+@pytest.mark.requirement("A5")
+def test_a_site_that_no_gateway_has_is_refused_before_the_policy_is_written(ended: dict[str, Ran]) -> None:
+    """By both playbooks; `--limit` hides no gateway from the look, and what is taken back needs no site."""
+    said = "sightglass_tailnet_policy_maintainers: sites must be * or the sightglass_agent_site of a gateway"
+    for name in ("site", "site rendered"):
+        assert refused(ended[name]) == {"localhost": f"{said} (gw2, gw1), not 'gw3'"}
+    for name in ("site gone", "site limited"):
+        assert ended[name].code == 0, ended[name].said
+        assert "TASK [sightglass_tailnet_policy : Grant the maintainers what they may do]" in ended[name].said
+
+
+@pytest.mark.requirement("A5")
+def test_the_agents_capability_is_the_policys(ended: dict[str, Ran]) -> None:
+    """Where it is a default, too: the role's defaults are not those of the gateway's variables."""
+    assert refused(ended["capability"]) == {
+        "localhost": "sightglass_tailnet_policy_capability must be the sightglass_agent_capability of gw1, "
+        "'parking.example/cap/look', not 'sightglass.example/cap/view'"
+    }

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ELF = b"\x7fELF"
 _MACHINES = {62: "x86_64", 183: "aarch64"}
 """By their number in an ELF file's head, as `uname -m` calls them."""
 # The playbooks run from a checkout, so the agent's own rules are beside them.
-_AGENT = Path(__file__).resolve().parents[3] / "agent" / "src"
+_ROOT = Path(__file__).resolve().parents[3]
+_AGENT = _ROOT / "agent" / "src"
+_SHOWN = 5  # of a fleet's sites
 
 
 def config_fault(config: Mapping[str, Any]) -> str:
@@ -77,6 +82,47 @@ def wheelhouse_fault(path: object) -> str:
     return f"sightglass_agent_wheelhouse must be a directory that agent/wheelhouse has printed, not {path!r}"
 
 
+def maintainers_fault(maintainers: object, capability: str, gateways: Iterable[Mapping[str, Any]]) -> str:
+    """What of a list of maintainers would grant nothing at any gateway, in one sentence, or nothing.
+
+    `gateways` are their variables (hostvars). Without a gateway there is nothing to compare with.
+    """
+    defaults = yaml.safe_load((_ROOT / "roles/sightglass_agent/defaults/main.yml").read_text())
+    sites: dict[str, set[str]] = {}
+    for gateway in gateways:
+        name = gateway["inventory_hostname"]
+        heeded = gateway.get("sightglass_agent_capability", defaults["sightglass_agent_capability"])
+        if heeded != capability:
+            return (
+                f"sightglass_tailnet_policy_capability must be the sightglass_agent_capability of {name}, {heeded!r}, "
+                f"not {capability!r}"
+            )
+        cameras = sites.setdefault(gateway.get("sightglass_agent_site", name), set())
+        cameras |= set(gateway.get("sightglass_agent_cameras") or ())
+    for entry in maintainers if sites and isinstance(maintainers, list) else ():
+        # What is no list of names at all is the specification's to say.
+        named = [name for name in _names(entry, "sites") if name != "*"]
+        for site in named:
+            if site not in sites:
+                return _unknown("sites", "the sightglass_agent_site of a gateway", sites, site)
+        seen = set().union(*(sites[site] for site in named or sites))
+        for camera in _names(entry, "cameras"):
+            if camera not in ("*", *seen):
+                where = f"a camera of {', '.join(named)}" if named else "a gateway's camera"
+                return _unknown("cameras", where, seen, camera)
+    return ""
+
+
+def _names(entry: object, field: str) -> list[str]:
+    listed = entry.get(field) if isinstance(entry, Mapping) else None
+    return [str(name) for name in listed] if isinstance(listed, list) else []
+
+
+def _unknown(field: str, rule: str, known: Iterable[str], value: str) -> str:
+    shown = difflib.get_close_matches(value, known) or sorted(known)[:_SHOWN]
+    return f"sightglass_tailnet_policy_maintainers: {field} must be * or {rule} ({', '.join(shown)}), not {value!r}"
+
+
 class FilterModule:
     """What Ansible asks for."""
 
@@ -85,5 +131,6 @@ class FilterModule:
         return {
             "sightglass_config_fault": config_fault,
             "sightglass_file_fault": file_fault,
+            "sightglass_maintainers_fault": maintainers_fault,
             "sightglass_wheelhouse_fault": wheelhouse_fault,
         }
