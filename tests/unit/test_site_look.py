@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 # All plays run at once, by one process that loads Ansible once.
 pytestmark = [pytest.mark.requirement("U1"), pytest.mark.timeout(300)]
@@ -60,11 +61,10 @@ ASKED = {
 
 @dataclass(frozen=True)
 class Ran:
-    """How a run ended, what it said, and its directory."""
+    """How a run ended, and what it said."""
 
     code: int
     said: str
-    place: Path
 
 
 def inventory(asked: Asked) -> dict[str, Any]:
@@ -96,9 +96,9 @@ def inventory(asked: Asked) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
     """Exit code and words of each run. In check mode: should the look let something pass, nothing comes of it."""
-    plays, places = [], {}
+    plays = []
     for name, asked in ASKED.items():
-        place = places[name] = tmp_path_factory.mktemp("site")
+        place = tmp_path_factory.mktemp("site")
         (place / "manifest.json").write_text("{}")
         (place / "program").write_text("#!/bin/sh\n")
         (place / "policy.hujson").write_text(POLICY)
@@ -115,8 +115,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
         [sys.executable, Path(__file__).with_name("many_plays.py")],
         input=json.dumps(plays), env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
-    found = zip(places.items(), json.loads(done.stdout), strict=True)
-    return {name: Ran(code, said, place) for (name, place), (code, said) in found}
+    return {name: Ran(*ended) for (name, _), ended in zip(plays, json.loads(done.stdout), strict=True)}
 
 
 def refused(ran: Ran) -> dict[str, str]:
@@ -158,6 +157,29 @@ def test_a_site_that_no_gateway_has_is_refused_before_the_policy_is_written(ende
     for name in ("site gone", "site limited"):
         assert ended[name].code == 0, ended[name].said
         assert "TASK [sightglass_tailnet_policy : Grant the maintainers what they may do]" in ended[name].said
+
+
+@pytest.mark.requirement("A5")
+def test_the_example_is_written_into_a_policy_with_its_denies(tmp_path: Path) -> None:
+    """Who may watch, who may approve, and who must never get through; ports as a window has them."""
+    file = tmp_path / "policy.hujson"
+    file.write_text(POLICY)
+    # A process of its own: many_plays finds no group_vars beside an inventory.
+    words = ["-i", "inventories/example", "-e", f"file={file}", "ansible/playbooks/policy_render.yml"]
+    play = [str(Path(sys.executable).with_name("ansible-playbook")), *words]
+    done = subprocess.run(play, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    policy = json.loads(file.read_text())
+    tests = yaml.safe_load((ROOT / "inventories/example/group_vars/all.yml").read_text())[
+        "sightglass_tailnet_policy_tests"
+    ]
+    assert policy["tests"] == tests
+    watching = [grant["src"] for grant in policy["grants"] if "ip" in grant]
+    assert len(watching) < len(policy["grants"]), "somebody may approve alone"
+    assert {test["src"] for test in tests}.isdisjoint(name for names in watching for name in names)
+    denied = {(test["proto"], port.rpartition(":")[2]) for test in tests for port in test["deny"]}
+    opened = {tuple(port.split(":")) for grant in policy["grants"] for port in grant.get("ip", [])}
+    assert denied >= opened
 
 
 @pytest.mark.requirement("A5")

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lab import wait
-from lab.control import policy, write_policy
+from lab.control import change_policy, policy, write_policy
 from lab.media import TOOLS, watch_command
-from tests.lab.window.site_under_test import Site
+from tests.lab.window.site_under_test import ROOT, Site
 
 CAPABILITY = "sightglass.example/cap/view"
 APPROVE = "sightglass.example/cap/approve"
@@ -117,6 +118,27 @@ def test_a_test_of_the_owner_that_fails_keeps_the_policy_as_it_was(owned: Site) 
     assert refused.returncode == 2
     assert "headscale refuses POST policy/check" in " ".join(refused.stdout.split()), refused.stdout[-3000:]
     assert policy(owned.lab) == before
+
+
+@pytest.mark.requirement("A5")
+def test_the_examples_denies_hold_on_a_real_headscale(owned: Site) -> None:
+    """In the form that it takes; a list that lets the denied one watch is refused, and with it the whole policy."""
+    text = (ROOT / "inventories/example/group_vars/all.yml").read_text()
+    denies = [{**test, "src": "member@"} for test in yaml.safe_load(text)["sightglass_tailnet_policy_tests"]]
+    change_policy(owned.lab, lambda changed: changed.update(tests=[]))
+    done = apply(owned, tests=denies)
+    assert done.returncode == 0, done.stdout[-3000:]
+    before = policy(owned.lab)
+    assert json.loads(before)["tests"][-len(denies) :] == denies
+    refused = apply(owned, tests=denies, maintainers=[{"src": ["member@"], "sites": ["*"]}])
+    assert refused.returncode == 2, refused.stdout[-3000:]
+    assert "member@ -> tag:gateway:8554 (tcp): expected DENIED, got ALLOWED" in " ".join(refused.stdout.split())
+    assert policy(owned.lab) == before
+    # Who may approve reaches no port: the denies hold for him, too.
+    assert (
+        apply(owned, tests=denies, maintainers=[{"src": ["member@"], "sites": ["*"], "can": ["approve"]}]).returncode
+        == 0
+    )
 
 
 @contextlib.contextmanager
