@@ -42,6 +42,7 @@ class Asked:
 
 POLICY = '{"groups": {"group:staff": []}, "tagOwners": {"tag:gateway": []}, "grants": []}'
 POLICY_ALONE = ("--tags", "sightglass_tailnet_policy")
+GATEWAYS = ",".join(f"sightglass_{role}" for role in ("nftables", "tailscale", "mediamtx", "agent", "metrics"))
 MISSPELT = {"sightglass_tailnet_policy_maintainers": [{"src": ["group:staff"], "sites": ["gw3"]}]}
 BONN = {"sightglass_agent_site": "bonn", "sightglass_agent_cameras": {"exit": {}}}
 NAMED = {"sightglass_tailnet_policy_maintainers": [{"src": ["group:staff"], "sites": ["bonn"], "cameras": ["exit"]}]}
@@ -55,6 +56,11 @@ ASKED = {
     "site gone": Asked(everybody=MISSPELT | {"sightglass_tailnet_policy_state": "absent"}, words=POLICY_ALONE),
     "site rendered": Asked(everybody=MISSPELT, words=("-e", "file=HERE/policy.hujson"), playbook="policy_render"),
     "site limited": Asked(gw2=BONN, everybody=NAMED, words=("--limit", "gw1,localhost", *POLICY_ALONE)),
+    # Without its tag the gateways' roles would have their turn, here.
+    "limited": Asked(words=("--limit", "gw1", "--skip-tags", GATEWAYS)),
+    "limited with": Asked(words=("--limit", "gw1,localhost", "--skip-tags", GATEWAYS)),
+    "limited part": Asked(words=("--limit", "gw1", *LOOK)),
+    "limited policy": Asked(words=("--limit", "gw1", *POLICY_ALONE)),
     "capability": Asked({"sightglass_agent_capability": "parking.example/cap/look"}, words=POLICY_ALONE),
 }
 
@@ -189,3 +195,18 @@ def test_the_agents_capability_is_the_policys(ended: dict[str, Ran]) -> None:
         "localhost": "sightglass_tailnet_policy_capability must be the sightglass_agent_capability of gw1, "
         "'parking.example/cap/look', not 'sightglass.example/cap/view'"
     }
+
+
+@pytest.mark.requirement("A5")
+def test_a_limit_says_that_the_policy_was_not_written(ended: dict[str, Ran]) -> None:
+    """It is how one begins with one gateway, so it is no fault, unless the policy is all that was asked for."""
+    said = "was not written, since --limit leaves localhost out (--limit gw1,localhost writes it, too)"
+    assert ended["limited"].code == 0, ended["limited"].said
+    assert ended["limited"].said.count(said) == 1, ended["limited"].said
+    sentences = refused(ended["limited policy"])
+    assert [*sentences] == ["gw1"]
+    assert sentences["gw1"].endswith(said)
+    for name in ("limited with", "limited part", "good"):
+        assert ended[name].code == 0, ended[name].said
+        assert "since --limit leaves" not in ended[name].said, "the control"
+    assert "TASK [sightglass_tailnet_policy : Grant" in ended["limited with"].said
