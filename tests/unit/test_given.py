@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,20 @@ def test_a_bad_configuration_is_one_sentence(field: str, value: Any, said: str) 
 def test_a_good_configuration_has_no_fault() -> None:
     """The control."""
     assert given.config_fault(CONFIG) == ""
+
+
+@pytest.mark.requirement("U1")
+def test_a_controller_without_pydantic_says_that_it_has_not_looked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ansible-core alone is enough for a controller; that nobody has looked is said, not kept."""
+    said: list[str] = []
+    monkeypatch.setattr(given.Display, "warning", lambda _, sentence: said.append(sentence))
+    monkeypatch.setitem(sys.modules, "pydantic", None)
+    bad = CONFIG | {"timezone": "Munich"}
+    assert given.config_fault(bad) == ""
+    (sentence,) = said
+    assert "after other roles have changed something, since this Python has no pydantic" in sentence
+    monkeypatch.undo()
+    assert "Munich" in given.config_fault(bad), "the control"
 
 
 @pytest.mark.requirement("U1")

@@ -99,6 +99,23 @@ def inventory(asked: Asked) -> dict[str, Any]:
     }
 
 
+def test_without_pydantic_it_says_once_that_nobody_has_looked(tmp_path: Path) -> None:
+    """For two gateways; it goes on, since the gateway looks again."""
+    (tmp_path / "manifest.json").write_text("{}")
+    (tmp_path / "program").write_text("#!/bin/sh\n")
+    (tmp_path / "hosts.yml").write_text(json.dumps(inventory(Asked())).replace("HERE", str(tmp_path)))
+    (tmp_path / "pydantic.py").write_text('raise ModuleNotFoundError("none", name="pydantic")')
+    play = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(tmp_path / "hosts.yml"), "--check"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "ANSIBLE_NOCOLOR": "1"}
+    done = subprocess.run(
+        [*play, *LOOK, "ansible/playbooks/site.yml"],
+        env=environment, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = " ".join((done.stdout + done.stderr).split())
+    assert said.count("since this Python has no pydantic (`make venv` has it)") == 1, said
+
+
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
     """Exit code and words of each run. In check mode: should the look let something pass, nothing comes of it."""

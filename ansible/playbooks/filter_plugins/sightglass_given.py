@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible.utils.display import Display
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ELF = b"\x7fELF"
@@ -26,7 +27,8 @@ _SHOWN = 5  # of a fleet's sites
 def config_fault(config: Mapping[str, Any]) -> str:
     """What the agent would say of its configuration, in one sentence; empty when it would take it.
 
-    Empty, too, where the controller's Python has no pydantic: the gateway asks its own agent before it takes a file.
+    Empty, too, where the controller's Python has no pydantic: ansible-core alone is enough for a controller, and the
+    gateway asks its own agent before it takes a file. But other roles have changed something by then: hence a warning.
     """
     sys.path.insert(0, str(_AGENT))
     try:
@@ -34,7 +36,12 @@ def config_fault(config: Mapping[str, Any]) -> str:
 
         from sightglass.config import Config
         from sightglass.sentence import sentence
-    except ImportError:
+    except ImportError as error:
+        # Ansible shows the same warning once, however many gateways there are.
+        Display().warning(
+            f"sightglass_agent: the configuration is looked at by each gateway alone, after other roles have changed "
+            f"something, since this Python has no {error.name} (`make venv` has it)"
+        )
         return ""
     finally:
         sys.path.remove(str(_AGENT))
