@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,51 @@ def test_a_wheelhouse_is_a_directory_with_its_manifest(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").touch()
     assert given.wheelhouse_fault(str(tmp_path)) == ""
     assert given.wheelhouse_fault(None) != ""
+
+
+@pytest.mark.requirement("U1")
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """A relative path is one beside the playbook, or in a directory `files` there, as for the role that carries it."""
+    name = "sightglass_agent_mqtt_ca_file"
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "site-ca.pem").touch()
+    (tmp_path / "other.pem").touch()
+    for path in ("", "site-ca.pem", "other.pem", str(tmp_path / "other.pem")):
+        assert given.needed_file_fault(path, name, str(tmp_path)) == ""
+    for none in ("none.pem", str(tmp_path), str(tmp_path / "none.pem"), None):
+        said = given.needed_file_fault(none, name, str(tmp_path))
+        assert said == f"{name} must be a file on the controller, not {str(none)!r}"
+
+
+@pytest.mark.requirement("U1")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, ""),
+        ({"beside": {"hook": 8554}}, "hook must be none of {ports}, which are a window's, not 8554"),
+        ({"beside": {"ssh": "8189"}}, "ssh must be none of {ports}, which are a window's, not 8189"),
+        ({"among": {"rtsp": 8555}}, "rtsp must be one of {ports}, not 8555: it would not be shut outside a window"),
+        ({"among": {"rtsp": 8554, "offers": 8554}}, "rtsp and offers must be two ports, not 8554 twice"),
+    ],
+)
+def test_a_port_that_is_anothers_is_named(change: dict[str, Any], said: str) -> None:
+    """The variables of a gateway beside each other; each alone is a port."""
+    one = {"window": [8189, 8554, 8889], "among": {"rtsp": 8554, "offers": 8889}, "beside": {"hook": 8800, "ssh": 22}}
+    assert given.ports_fault(one | change) == said.format(ports="sightglass_nftables_tcp_ports (8189, 8554, 8889)")
+
+
+@pytest.mark.requirement("U1")
+def test_a_number_out_of_its_bounds_is_named() -> None:
+    """As the roles say it, when something has been changed already."""
+    for good in (30, "45", 600):
+        assert given.number_fault(good, "n", 30, 600) == ""
+    for bad in (29, 601, "1e3", "", True, -30):
+        assert given.number_fault(bad, "n", 30, 600) == f"n must be from 30 to 600, not {bad}"
+    asked = re.findall(r"sightglass_number_fault\('(\w+)', (\d+), (\d+)\)", (PLAYBOOKS / "site.yml").read_text())
+    assert len(asked) == 2
+    for name, least, most in asked:
+        tasks = (ROOT / "roles" / "_".join(name.split("_")[:2]) / "tasks").glob("*.yml")
+        assert f"{name} must be from {least} to {most}, not" in "".join(file.read_text() for file in tasks)
 
 
 GATEWAYS = [

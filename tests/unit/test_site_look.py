@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 # All plays run at once, by one process that loads Ansible once.
-pytestmark = [pytest.mark.requirement("U1"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.requirement("U1"), pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
 # No role has this tag: what runs is what always runs.
@@ -42,6 +42,14 @@ class Asked:
 
 POLICY = '{"groups": {"group:staff": []}, "tagOwners": {"tag:gateway": []}, "grants": []}'
 POLICY_ALONE = ("--tags", "sightglass_tailnet_policy")
+BAD: dict[str, tuple[Any, str]] = {
+    "sightglass_agent_mqtt_ca_file": ("HERE/none.pem", "must be a file on the controller, not 'HERE/none.pem'"),
+    "sightglass_agent_mqtt_password_file": ("none", "must be a file on the controller, not 'none'"),
+    "sightglass_nftables_hook_port": (8554, "must be none of sightglass_nftables_tcp_ports (8189, 8550, 8554, 8889)"),
+    "sightglass_nftables_rtsp_port": (8556, "must be one of sightglass_nftables_tcp_ports (8189, 8550, 8554, 8889)"),
+    "sightglass_tailscale_rollback_s": (5, "must be from 30 to 600, not 5"),
+    "sightglass_metrics_every_s": (500, "must be from 15 to 300, not 500"),
+}
 GATEWAYS = ",".join(f"sightglass_{role}" for role in ("nftables", "tailscale", "mediamtx", "agent", "metrics"))
 MISSPELT = {"sightglass_tailnet_policy_maintainers": [{"src": ["group:staff"], "sites": ["gw3"]}]}
 BONN = {"sightglass_agent_site": "bonn", "sightglass_agent_cameras": {"exit": {}}}
@@ -61,6 +69,7 @@ ASKED = {
     "limited with": Asked(words=("--limit", "gw1,localhost", "--skip-tags", GATEWAYS)),
     "limited part": Asked(words=("--limit", "gw1", *LOOK)),
     "limited policy": Asked(words=("--limit", "gw1", *POLICY_ALONE)),
+    **{f"bad {name}": Asked({name: value}) for name, (value, _) in BAD.items()},
     "capability": Asked({"sightglass_agent_capability": "parking.example/cap/look"}, words=POLICY_ALONE),
 }
 
@@ -227,3 +236,10 @@ def test_a_limit_says_that_the_policy_was_not_written(ended: dict[str, Ran]) -> 
         assert ended[name].code == 0, ended[name].said
         assert "since --limit leaves" not in ended[name].said, "the control"
     assert "TASK [sightglass_tailnet_policy : Grant" in ended["limited with"].said
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_a_role_would_refuse_later_is_refused_first(ended: dict[str, Ran], name: str) -> None:
+    """Each was seen when other roles had changed something, or never."""
+    for sentence in refused(ended[f"bad {name}"]).values():
+        assert re.sub(r"/[^']*/none", "HERE/none", sentence).startswith(f"{name} {BAD[name][1]}"), sentence

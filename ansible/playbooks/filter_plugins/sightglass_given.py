@@ -89,6 +89,46 @@ def wheelhouse_fault(path: object) -> str:
     return f"sightglass_agent_wheelhouse must be a directory that agent/wheelhouse has printed, not {path!r}"
 
 
+def needed_file_fault(path: object, name: str, playbooks: str) -> str:
+    """What is wrong with a file of the controller that the variable `name` names, or nothing; empty is none.
+
+    A relative path is looked for where the role's own tasks look, which begin beside the playbook.
+    """
+    if path == "":
+        return ""
+    places = [_place(str(path))]
+    if not places[0].is_absolute():
+        role = _ROOT / "roles" / "_".join(name.split("_")[:2])
+        places = [place / directory / str(path) for place in (role, Path(playbooks)) for directory in ("files", ".")]
+    found = any(place.is_file() for place in places)
+    return "" if found else f"{name} must be a file on the controller, not {str(path)!r}"
+
+
+def ports_fault(given: Mapping[str, Any]) -> str:
+    """Which port is another's, in one sentence, or nothing.
+
+    `window` are the TCP ports of a window; those in `among`, by their variable, must be of them, those in `beside` not.
+    """
+    window = {str(port) for port in given["window"]}
+    shown = f"sightglass_nftables_tcp_ports ({', '.join(sorted(window))})"
+    for name, port in given["among"].items():
+        if str(port) not in window:
+            return f"{name} must be one of {shown}, not {port}: it would not be shut outside a window"
+    for name, port in given["beside"].items():
+        if str(port) in window:
+            return f"{name} must be none of {shown}, which are a window's, not {port}"
+    ports = [str(port) for port in given["among"].values()]
+    if len(set(ports)) < len(ports):
+        return f"{' and '.join(given['among'])} must be two ports, not {ports[0]} twice"
+    return ""
+
+
+def number_fault(value: object, name: str, least: int, most: int) -> str:
+    """What is wrong with a number, as its role would say it later, or nothing."""
+    number = int(str(value)) if re.fullmatch(r"[0-9]{1,9}", str(value)) else -1
+    return "" if least <= number <= most else f"{name} must be from {least} to {most}, not {value}"
+
+
 def maintainers_fault(maintainers: object, capability: str, gateways: Iterable[Mapping[str, Any]]) -> str:
     """What of a list of maintainers would grant nothing at any gateway, in one sentence, or nothing.
 
@@ -139,5 +179,8 @@ class FilterModule:
             "sightglass_config_fault": config_fault,
             "sightglass_file_fault": file_fault,
             "sightglass_maintainers_fault": maintainers_fault,
+            "sightglass_needed_file_fault": needed_file_fault,
+            "sightglass_number_fault": number_fault,
+            "sightglass_ports_fault": ports_fault,
             "sightglass_wheelhouse_fault": wheelhouse_fault,
         }
