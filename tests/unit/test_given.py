@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.compliance.site import LISTENERS, site_of
 from tests.unit.plugins import PLAYBOOKS, loaded
 
 given: Any = loaded("filter_plugins/sightglass_given.py")
@@ -243,7 +244,16 @@ def test_the_example_is_a_fleet_that_the_agent_and_the_firewall_would_take(site:
     config |= {"site": site, "tailscale": {"capability": values["sightglass_agent_capability"]}}
     config["mqtt"] = values.get("sightglass_agent_mqtt", {})
     assert given.config_fault(config) == ""
+    host = config["mqtt"].get("host", "127.0.0.1")
+    elsewhere = [place for place in values.get("sightglass_agent_ip_allow", []) if place != "localhost"]
+    # The broker and, for a name, who resolves it: systemd drops the agent's packets to anybody else.
+    assert len(elsewhere) == (0 if host == "127.0.0.1" else 2 if re.search("[a-z]", host) else 1)
     declared = {name: value for name, value in values.items() if name.startswith("sightglass_nftables_allow")}
+    assert sum("{{" in str(value) for value in values.values()) == 1, "the list for compliance.yml, of the two below"
+    known = values["sightglass_compliance_listeners_group"] + values["sightglass_compliance_listeners_host"]
+    listed = {(one.protocol, one.port) for one in site_of({LISTENERS: known}).sightglass_compliance_listeners}
+    # What others may reach listens: otherwise compliance.yml fails on the example itself.
+    assert {(rule["protocol"], rule["port"]) for rules in declared.values() for rule in rules} <= listed
     assert SOCKETS.faults(declared, "allow") == []
     assert SOCKETS.faults({"deny": values.get("sightglass_nftables_deny_host", [])}, "deny") == []
     specified = {
