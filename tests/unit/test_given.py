@@ -41,6 +41,12 @@ CAMERA = CONFIG["cameras"]["cam1"]
             "cameras.cam1.lane names the lane 'l2', which is not configured",
         ),
         ("cameras", {"cam1": CAMERA | {"url": "rtsp://10.0.0.9/"}}, "cameras.cam1.url: must match pattern"),
+        (
+            "cameras",
+            {"cam1": CAMERA | {"url": "http://10.0.0.9/mjpeg"}},
+            "cameras.cam1.url must be served on the gateway's own loopback, since the feed may reach nothing else,"
+            " not at '10.0.0.9'",
+        ),
         ("limits", {"default_minutes": 60, "max_minutes": 30}, "default_minutes (60) must not exceed max_minutes (30)"),
         ("timezone", "Munich", "timezone: must be a time zone such as Europe/Berlin, not 'Munich'"),
         ("ports", {"rtsp": 8550}, "each must be another port, not 8189, 8550, 8550, 8800, 8889"),

@@ -222,7 +222,8 @@ def test_good_rules_have_no_fault() -> None:
 GIVEN: dict[str, dict[str, Any]] = {
     "interfaces": {"i": ["tailscale0"], "o": []},
     "ports": {"t": [8550, 8554], "u": [8189]},
-    "sources": {"s": [{"address": "127.0.0.1", "port": 8000}, {"address": "2001:db8::1", "port": 554}]},
+    "sources": {"s": [{"address": "127.0.0.1", "port": 8000}, {"address": "::1", "port": 554}]},
+    "addresses": {"c": ["10.0.0.9", "2001:db8::1"]},
 }
 
 
@@ -240,9 +241,10 @@ GIVEN: dict[str, dict[str, Any]] = {
         ("ports", {"t": [65536]}, "t must be ports from 1 to 65535, each once, not [65536]"),
         (
             "sources",
-            {"s": [{"address": "cam.example", "port": 1}]},
-            "s[0] address must be a numeric address, not 'cam.example'",
+            {"s": [{"address": "10.0.0.9", "port": 1}]},
+            "s[0] address must be one of the gateway's own loopback, not '10.0.0.9'",
         ),
+        ("addresses", {"c": ["cam.example"]}, "c must be numeric addresses, not 'cam.example'"),
         ("sources", {"s": [{"address": "::1", "port": 0}]}, "s[0] port must lie between 1 and 65535, not 0"),
     ],
 )

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 from ansible.utils.display import Display
@@ -46,10 +47,17 @@ def config_fault(config: Mapping[str, Any]) -> str:
     finally:
         sys.path.remove(str(_AGENT))
     try:
-        Config.model_validate(json.loads(json.dumps(config)))
+        taken = Config.model_validate(json.loads(json.dumps(config)))
     except ValidationError as error:
         fault: Any = error.errors(include_url=False)[0]
         return f"sightglass_agent: {sentence(fault, whole='the configuration')}"
+    # The agent takes it, and its doctor says why no picture comes.
+    for name, camera in taken.cameras.items():
+        if (host := urlsplit(camera.url).hostname) not in ("localhost", "127.0.0.1", "::1"):
+            return (
+                f"sightglass_agent: cameras.{name}.url must be served on the gateway's own loopback, since the feed "
+                f"may reach nothing else, not at {host!r}"
+            )
     return ""
 
 

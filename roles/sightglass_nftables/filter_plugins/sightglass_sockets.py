@@ -208,7 +208,7 @@ def network_faults(networks: Sequence[object], name: str) -> list[str]:
 def given_faults(given: Mapping[str, Any]) -> list[str]:
     """A sentence for each value of the role's own that would not be one word or number in the rules, by its name.
 
-    `interfaces` and `ports` are lists by their variable's name, `sources` the cameras with their variable's.
+    `interfaces`, `ports` and `addresses` are lists by their variable's name, `sources` what serves pictures.
     """
     found = []
     for name, interfaces in given["interfaces"].items():
@@ -224,13 +224,24 @@ def given_faults(given: Mapping[str, Any]) -> list[str]:
             found.append(f"{name} must be ports from 1 to 65535, each once, not {ports!r}")
     for name, sources in given["sources"].items():
         for number, source in enumerate(sources):
-            try:
-                ip_address(source["address"])
-            except ValueError:
-                found.append(f"{name}[{number}] address must be a numeric address, not {source['address']!r}")
+            # The feed's unit lets it go nowhere else, and the doctor says so of a camera that is elsewhere.
+            if not _is(source["address"], loopback=True):
+                found.append(
+                    f"{name}[{number}] address must be one of the gateway's own loopback, not {source['address']!r}"
+                )
             if not 1 <= source["port"] <= 65535:
                 found.append(f"{name}[{number}] port must lie between 1 and 65535, not {source['port']!r}")
+    for name, addresses in given["addresses"].items():
+        found += [f"{name} must be numeric addresses, not {one!r}" for one in addresses if not _is(one)]
     return found
+
+
+def _is(text: object, loopback: bool = False) -> bool:
+    try:
+        address = ip_address(str(text))
+    except ValueError:
+        return False
+    return address.is_loopback or not loopback
 
 
 class FilterModule:
