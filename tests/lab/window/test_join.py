@@ -15,6 +15,10 @@ from tests.lab.window.site_under_test import Site
 
 ROLE = ("--tags", "sightglass_tailscale")
 WRONG = "hskey-auth-nobody-has-made-this-one-0123456789abcdef"
+TAILSCALE = (
+    "/usr/sbin/tailscaled /usr/bin/tailscale /etc/default/tailscaled /var/lib/tailscale"
+    " /etc/systemd/system/tailscaled.service /usr/lib/systemd/system/tailscaled.service"
+)
 PLACES = ("/etc", "/root", "/home", "/run", "/tmp", "/var/lib", "/var/log", "/var/tmp")
 
 
@@ -82,3 +86,32 @@ def test_a_wrong_key_is_named_and_the_right_one_joins(fresh_lab: Callable[..., L
     untagged = site.play("site", keyed, more=ROLE)
     assert untagged.returncode == 2, untagged.stdout[-3000:]
     assert "gw1 is in the VPN as a person's device" in " ".join(untagged.stdout.split())
+
+
+@pytest.mark.requirement("A2")
+@pytest.mark.timeout(400, func_only=True)  # a lab, and three runs of the role
+def test_a_gateway_without_the_programs_gets_them_and_joins(fresh_lab: Callable[..., Lab], tmp_path: Path) -> None:
+    """Check mode says what would come; then the role's own unit runs, and the gateway joins."""
+    lab = fresh_lab()
+    site = Site(lab, lab.host("gw1"), lab.host("maintainer"))
+    node = Node(lab, "gw1")
+    site.gateway.run(["tailscale", "logout"])
+    node.delete()
+    site.gateway.run(["sh", "-c", f"systemctl disable --now tailscaled; rm -rf {TAILSCALE}; systemctl daemon-reload"])
+    file = tmp_path / "key"
+    asked = {"reusable": False, "ephemeral": False, "expiration": FOR_EVER, "aclTags": ["tag:gateway"]}
+    file.write_text(str(call(lab, "POST", "/api/v1/preauthkey", asked)[0]["preAuthKey"]["key"]))
+    keyed = json.dumps({"ansible_host": site.gateway.wan4, "sightglass_tailscale_auth_key_file": str(file)})
+
+    checked = site.play("site", keyed, more=(*ROLE, "--check"))
+    assert checked.returncode == 0, checked.stdout[-3000:]
+    assert "would enable and start tailscaled.service, and join the VPN" in checked.stdout
+    assert site.gateway.run(["sh", "-c", f"ls -d {TAILSCALE}"], check=False).stdout == ""
+
+    joined = site.play("site", keyed, more=ROLE)
+    assert joined.returncode == 0, joined.stdout[-3000:]
+    assert status(site)["BackendState"] == "Running"
+    assert status(site)["Self"]["Tags"] == ["tag:gateway"]
+    assert site.gateway.run(["systemctl", "is-enabled", "tailscaled.service"]).stdout == "enabled\n"
+    again = site.play("site", keyed, more=ROLE)
+    assert "changed=0 " in again.stdout.rpartition("gw1 ")[2], again.stdout[-3000:]
