@@ -42,7 +42,8 @@ def test_a_table_that_was_written_and_not_loaded_is_loaded_by_the_next_run(site:
     before = table(site)
     assert "8550" not in before, "the control: the kernel has other rules than the file"
 
-    assert changed(run(site, "--check")) == {"Load the table that is on the disk"}
+    # Check mode does not ask whether a window is open.
+    assert changed(run(site, "--check")) == {"Close an open window", "Load the table that is on the disk"}
     assert table(site) == before, "check mode changes nothing"
 
     assert changed(run(site)) == {"Load the table that is on the disk"}

@@ -22,7 +22,7 @@ def refusal(site: Site) -> str:
 @pytest.mark.parametrize("port", [8889, 8800])
 def test_a_port_that_somebody_has_is_not_taken_away(site: Site, port: int) -> None:
     """A server of the site on one of our ports, even on loopback: nothing is changed, and the sentence names it."""
-    server = site.gateway.popen(["socat", f"TCP-LISTEN:{port},bind=127.0.0.1,fork", "SYSTEM:echo"])
+    server = site.gateway.popen(["socat", f"TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork", "SYSTEM:echo"])
     try:
         wait.until(lambda: f":{port} " in site.gateway.run(["ss", "-Hltn"]).stdout, 5, "the site's server listens")
         assert "must be free on gw1" in (said := refusal(site))
