@@ -83,8 +83,13 @@ class Gateway:
             "__sightglass_agent_sockets": ["sightglass-agent.socket", "sightglass-new.socket"],
             "__sightglass_agent_keeping": {} if keeping is None else {"stdout": keeping},
         }
+        engine = jinja2.Environment(undefined=jinja2.StrictUndefined)
+        # The role's own, which several of its tasks share.
+        shared = yaml.safe_load((TASKS.parent / "vars" / "main.yml").read_text())
+        for name in ("__sightglass_agent_forget", "__sightglass_agent_prune"):
+            values[name] = engine.from_string(shared[name]).render(values)
         text = text.replace("/etc/systemd/system/", f"{self.place}/etc/systemd/system/")
-        shell = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(text).render(values)
+        shell = engine.from_string(text).render(values)
         path = f"{self.place}/bin:/usr/bin:/bin"
         done = subprocess.run(
             ["/bin/sh", "-c", shell], env={"PATH": path}, capture_output=True, text=True, timeout=20, check=False
