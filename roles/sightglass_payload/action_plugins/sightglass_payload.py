@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -47,9 +48,8 @@ class Payload:
         if not 0 < size <= self.src.stat().st_size:
             return False
         digest = hashlib.sha256()
-        with self.src.open("rb") as file:
-            while chunk := file.read(min(PIECE_BYTES, size - file.tell())):
-                digest.update(chunk)
+        for offset, piece in itertools.takewhile(lambda read: read[0] < size, self.pieces(0)):
+            digest.update(piece[: size - offset])
         return digest.hexdigest() == sha256
 
     def pieces(self, offset: int) -> Iterator[tuple[int, bytes]]:
