@@ -50,9 +50,11 @@ def pytest_runtest_makereport(
     report = yield
     shared = getattr(item, "funcargs", {}).get("converged")
     if report.failed and isinstance(shared, Lab):
-        words = ["journalctl", "--no-pager", "-q", "-n", "40", "-o", "short-precise", "--since", "-2min", "-u"]
+        # Not its -n: together with --since, Debian 12's journalctl shows the oldest of them.
+        words = ["journalctl", "--no-pager", "-q", "-o", "short-precise", "--since", "-2min", "-u", "sightglass-*"]
         try:
-            said = shared.host("gw1").run([*words, "sightglass-*"], check=False).stdout
+            lines = shared.host("gw1").run(words, check=False).stdout.splitlines(keepends=True)
+            said = "".join(lines[-60:])
         except (LabError, subprocess.TimeoutExpired) as no:
             said = str(no)
         report.sections.append(("what our units on gw1 said", said))

@@ -20,7 +20,6 @@ SETTINGS: dict[str, Any] = {
 }
 """Of each role, beside the stream server's program."""
 SHOWN = {
-    "pin : Close an open window",
     "nftables : Write the table",
     "nftables : Load the table that is on the disk",
     "tailscale : Say that the daemon would be restarted",
