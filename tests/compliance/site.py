@@ -58,11 +58,6 @@ class Site(BaseModel):
 
     sightglass_compliance_listeners: list[Known]
     sightglass_nftables_interface: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,15}$")]
-    sightglass_nftables_tcp_ports: list[Port]
-    sightglass_nftables_hook_port: Port
-    sightglass_mediamtx_tcp_ports: list[Port]
-    sightglass_mediamtx_udp_ports: list[Port]
-
     sightglass_agent_cameras: dict[str, Any] = {}
 
     def camera(self) -> str:
@@ -82,13 +77,16 @@ class Site(BaseModel):
 
     def window(self) -> set[Listener]:
         """What a window adds: its ports on the VPN, and the join check on loopback."""
-        streams, server = set(self.sightglass_mediamtx_tcp_ports), "sightglass-mediamtx.service"
-        console = set(self.sightglass_nftables_tcp_ports) - streams
+        gate, server = constants("sightglass_nftables"), constants("sightglass_mediamtx")
+        streams, holder = set(server["tcp_ports"]), "sightglass-mediamtx.service"
         return {
-            *(Listener("tcp", 4, "vpn", port, server) for port in streams),
-            *(Listener("udp", 4, "vpn", port, server) for port in self.sightglass_mediamtx_udp_ports),
-            *(Listener("tcp", 4, "vpn", port, "sightglass-console.service") for port in console),
-            Listener("tcp", 4, "loopback", self.sightglass_nftables_hook_port, "sightglass-agent.service"),
+            *(Listener("tcp", 4, "vpn", port, holder) for port in streams),
+            *(Listener("udp", 4, "vpn", port, holder) for port in server["udp_ports"]),
+            *(
+                Listener("tcp", 4, "vpn", port, "sightglass-console.service")
+                for port in set(gate["tcp_ports"]) - streams
+            ),
+            Listener("tcp", 4, "loopback", gate["hook_port"], "sightglass-agent.service"),
         }
 
 
@@ -112,8 +110,16 @@ def site_of(variables: Mapping[str, Any]) -> Site:
 
 
 def defaults() -> dict[str, Any]:
-    """Of the two roles that say which ports a window has."""
-    found: dict[str, Any] = {}
-    for role in ("sightglass_nftables", "sightglass_mediamtx"):
-        found |= yaml.safe_load((ROLES / role / "defaults/main.yml").read_text())
+    """Of the role that says which interface is the VPN's."""
+    return _read("sightglass_nftables", "defaults")
+
+
+def constants(role: str) -> dict[str, Any]:
+    """What a role has that no inventory can change, by the names that follow the role's own."""
+    prefix = f"__{role}_"
+    return {name.removeprefix(prefix): value for name, value in _read(role, "vars").items() if name.startswith(prefix)}
+
+
+def _read(role: str, part: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROLES / role / part / "main.yml").read_text())
     return found

@@ -58,10 +58,19 @@ def until(what: str, look: Callable[[], T], deadline_s: float = 5.0) -> T:
     return found
 
 
+def settings(role: Path) -> dict[str, Any]:
+    """A role's constants and defaults by name."""
+    found: dict[str, Any] = {}
+    for part in ("vars", "defaults"):
+        file = role / part / "main.yml"
+        found |= yaml.safe_load(file.read_text()) if file.exists() else {}
+    return {name: value for name, value in found.items() if "{{" not in str(value)}
+
+
 def rendered(name: str | Path = "nftables.nft.j2", **changed: Any) -> str:
-    """A template of the role, or one elsewhere, with the role's defaults."""
+    """A template of the role, or one elsewhere, with the role's constants and defaults."""
     looked = {"__sightglass_nftables_outside": ["wan0"], "__sightglass_nftables_cameras": []}
-    data = looked | yaml.safe_load((ROLE / "defaults/main.yml").read_text()) | changed
+    data = settings(ROLE) | looked | changed
     environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
     environment.filters["comment"] = "# {}".format
     environment.tests["search"] = lambda value, pattern: re.search(pattern, value) is not None

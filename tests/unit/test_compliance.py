@@ -115,19 +115,6 @@ def test_only_what_the_list_says_word_for_word_is_known(stranger: Listener, know
     assert site.strangers({stranger}) == (set() if known else {stranger})
 
 
-def test_ports_are_the_inventorys() -> None:
-    """A fleet that moved a window's ports is checked for these."""
-    moved = {"sightglass_nftables_tcp_ports": [1, 2], "sightglass_mediamtx_tcp_ports": [1], "other": object()}
-    found = site_of(
-        {LISTENERS: [SSH], **moved, "sightglass_mediamtx_udp_ports": [], "sightglass_nftables_hook_port": 3}
-    )
-    assert {(one.port, one.unit.partition(".")[0]) for one in found.window()} == {
-        (1, "sightglass-mediamtx"),
-        (2, "sightglass-console"),
-        (3, "sightglass-agent"),
-    }
-
-
 def but(**changed: Any) -> dict[str, Any]:
     """A list of one entry that is right but for this."""
     return {LISTENERS: [{**SSH, **changed}]}
@@ -149,7 +136,7 @@ def but(**changed: Any) -> dict[str, Any]:
         (but(unit="user.slice/ssh.service"), f"{LISTENERS}[0].unit: String should match pattern"),
         (but(prot=1), f"{LISTENERS}[0].prot: Extra inputs are not permitted, not 1"),
         ({LISTENERS: [{"protocol": "tcp"}]}, f"{LISTENERS}[0].where: Field required"),
-        ({LISTENERS: [SSH], "sightglass_nftables_hook_port": 0}, "sightglass_nftables_hook_port: Input should be gr"),
+        ({LISTENERS: [SSH], "sightglass_nftables_interface": "a b"}, "sightglass_nftables_interface: String should"),
     ],
 )  # fmt: skip
 def test_a_wrong_list_is_refused_in_one_sentence(given: dict[str, Any], sentence: str) -> None:

@@ -297,8 +297,8 @@ def promtool(programs: Path, folder: Path, figures: dict[str, str], expected: di
 
 def test_the_role_takes_no_file_that_the_alerts_do_not_know() -> None:
     """Nor a pause that is longer than what they take for an end."""
-    tasks = yaml.safe_load((FOLDER.parent / "roles" / "sightglass_metrics" / "tasks" / "main.yml").read_text())
-    (taken,) = re.findall(r"match\('(.*)'\)", tasks[0]["ansible.builtin.assert"]["that"])
+    role = yaml.safe_load((FOLDER.parent / "roles" / "sightglass_metrics" / "vars" / "main.yml").read_text())
+    (taken,) = re.findall(r"match\('(.*?)'\)", role["__sightglass_metrics_faults"])
     (known,) = re.findall(r'file=~"(.*?)"', ALERTS["SightglassSilent"]["expr"])
     for file, both in (
         (WRITTEN, True),
@@ -308,7 +308,7 @@ def test_the_role_takes_no_file_that_the_alerts_do_not_know() -> None:
     ):
         assert (re.fullmatch(taken, file) is not None) is both
         assert (re.fullmatch(known.replace("\\\\", "\\"), file) is not None) is both
-    (longest,) = re.findall(r"every_s <= (\d+)", tasks[1]["ansible.builtin.assert"]["that"])
+    (longest,) = re.findall(r"every_s \| int <= (\d+)", role["__sightglass_metrics_faults"])
     assert f"> {longest}" in ALERTS["SightglassSilent"]["expr"]
 
 

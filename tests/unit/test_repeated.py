@@ -18,7 +18,7 @@ from sightglass.config import Config, Ports
 from sightglass.console import news
 from sightglass.feed import job
 from tests.compliance.site import site_of
-from tests.unit.shutter_parts import rendered
+from tests.unit.shutter_parts import rendered, settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,10 +71,10 @@ def test_the_ports_are_the_agents_everywhere() -> None:
     local = {ports.rtsp, ports.webrtc}
     assert set(ports.reserved()) == leased | server
 
-    gate = defaults("sightglass_nftables")
-    assert set(gate["sightglass_nftables_tcp_ports"]) == leased | server
-    assert gate["sightglass_nftables_udp_ports"] == [ports.media]
-    named = [gate[f"sightglass_nftables_{name}_port"] for name in ("rtsp", "offers", "hook")]
+    gate = settings(ROOT / "roles/sightglass_nftables")
+    assert set(gate["__sightglass_nftables_tcp_ports"]) == leased | server
+    assert gate["__sightglass_nftables_udp_ports"] == [ports.media]
+    named = [gate[f"__sightglass_nftables_{name}_port"] for name in ("rtsp", "offers", "hook")]
     assert named == [ports.rtsp, ports.webrtc, ports.hook]
 
     shutter = unit_of("sightglass_agent", "sightglass-shutter")
@@ -85,7 +85,7 @@ def test_the_ports_are_the_agents_everywhere() -> None:
     assert bound("sightglass_mediamtx", "sightglass-mediamtx") == streams
 
     reached = {*(f"tcp:{port}" for port in leased), f"udp:{ports.media}"}
-    assert set(defaults("sightglass_tailnet_policy")["sightglass_tailnet_policy_ports"]) == reached
+    assert set(settings(ROOT / "roles/sightglass_tailnet_policy")["sightglass_tailnet_policy_ports"]) == reached
 
     checked = site_of({"sightglass_compliance_listeners": []}).window()
     assert {(seen.protocol, seen.port) for seen in checked} == {*streams, ("tcp", ports.console), ("tcp", ports.hook)}
@@ -107,15 +107,10 @@ def bound(role: str, name: str) -> set[tuple[str, int]]:
     return {(protocol, int(port)) for protocol, port in found}
 
 
-def defaults(role: str) -> dict[str, Any]:
-    """The role's defaults by name."""
-    found: dict[str, Any] = yaml.safe_load((ROOT / f"roles/{role}/defaults/main.yml").read_text())
-    return found
-
-
 def unit_of(role: str, name: str, **changed: Any) -> str:
-    """A service of a role, with the defaults of that role and of the first one."""
-    return rendered(ROOT / f"roles/{role}/templates/{name}.service.j2", **defaults(role), **changed)
+    """A service of a role, with what that role and the first one have by themselves."""
+    place = ROOT / "roles" / role
+    return rendered(place / f"templates/{name}.service.j2", **settings(place), **changed)
 
 
 def _most(model: type[BaseModel], field: str) -> int:

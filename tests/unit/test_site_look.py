@@ -40,15 +40,19 @@ class Asked:
     playbook: str = "site"
 
 
+MANIFEST = json.dumps(
+    {"python": f"{sys.version_info.major}.{sys.version_info.minor}", "architecture": platform.machine()}
+)
 POLICY = '{"groups": {"group:staff": []}, "tagOwners": {"tag:gateway": []}, "grants": []}'
 POLICY_ALONE = ("--tags", "sightglass_tailnet_policy")
 BAD: dict[str, tuple[Any, str]] = {
     "sightglass_agent_mqtt_ca_file": ("HERE/none.pem", "must be a file on the controller, not 'HERE/none.pem'"),
     "sightglass_agent_mqtt_password_file": ("none", "must be a file on the controller, not 'none'"),
-    "sightglass_nftables_hook_port": (8554, "must be none of sightglass_nftables_tcp_ports (8189, 8550, 8554, 8889)"),
-    "sightglass_nftables_rtsp_port": (8556, "must be one of sightglass_nftables_tcp_ports (8189, 8550, 8554, 8889)"),
+    "sightglass_nftables_ssh_port": (8554, "must be none of a window's ports (8189, 8550, 8554, 8889), not 8554"),
     "sightglass_tailscale_rollback_s": (5, "must be from 30 to 600, not 5"),
     "sightglass_metrics_every_s": (500, "must be from 15 to 300, not 500"),
+    "sightglass_metrics_file": ("/a/gw1.prom", "must be an absolute path of letters, digits"),
+    "sightglass_agent_ip_allow": (["any"], "must be localhost, numeric addresses and networks, not 'any'"),
 }
 GATEWAYS = ",".join(f"sightglass_{role}" for role in ("nftables", "tailscale", "mediamtx", "agent", "metrics"))
 MISSPELT = {"sightglass_tailnet_policy_maintainers": [{"src": ["group:staff"], "sites": ["gw3"]}]}
@@ -110,7 +114,7 @@ def inventory(asked: Asked) -> dict[str, Any]:
 
 def test_without_pydantic_it_says_once_that_nobody_has_looked(tmp_path: Path) -> None:
     """For two gateways; it goes on, since the gateway looks again."""
-    (tmp_path / "manifest.json").write_text("{}")
+    (tmp_path / "manifest.json").write_text(MANIFEST)
     (tmp_path / "program").write_text("#!/bin/sh\n")
     (tmp_path / "hosts.yml").write_text(json.dumps(inventory(Asked())).replace("HERE", str(tmp_path)))
     (tmp_path / "pydantic.py").write_text('raise ModuleNotFoundError("none", name="pydantic")')
@@ -131,7 +135,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
     plays = []
     for name, asked in ASKED.items():
         place = tmp_path_factory.mktemp("site")
-        (place / "manifest.json").write_text("{}")
+        (place / "manifest.json").write_text(MANIFEST)
         (place / "program").write_text("#!/bin/sh\n")
         (place / "policy.hujson").write_text(POLICY)
         (place / "other").write_bytes(b"\x7fELF\x02\x01\x01".ljust(18, b"\0") + bytes([MACHINES[OTHER], 0]))

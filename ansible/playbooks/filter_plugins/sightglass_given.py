@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -90,11 +91,20 @@ def file_fault(given: Mapping[str, Any], architecture: str) -> str:
     return ""
 
 
-def wheelhouse_fault(path: object) -> str:
-    """What is wrong with the directory of the agent's wheels, or nothing."""
-    if isinstance(path, str) and (_place(path) / "manifest.json").is_file():
+def wheelhouse_fault(path: object, python: str, architecture: str) -> str:
+    """What is wrong with the directory of the agent's wheels, or nothing.
+
+    `python` (such as 3.11) and `architecture` are the gateway's.
+    """
+    try:
+        manifest = json.loads((_place(str(path)) / "manifest.json").read_text())
+        made = manifest["python"], manifest["architecture"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"sightglass_agent_wheelhouse must be a directory that agent/wheelhouse has printed, not {path!r}"
+    if made == (python, architecture):
         return ""
-    return f"sightglass_agent_wheelhouse must be a directory that agent/wheelhouse has printed, not {path!r}"
+    wanted, there = f"Python {python} on {architecture}", " on ".join(map(str, made))
+    return f"sightglass_agent_wheelhouse must be for {wanted}, as the gateway has, and {path} is for {there}"
 
 
 def needed_file_fault(path: object, name: str, playbooks: str) -> str:
@@ -112,29 +122,25 @@ def needed_file_fault(path: object, name: str, playbooks: str) -> str:
     return "" if found else f"{name} must be a file on the controller, not {str(path)!r}"
 
 
-def ports_fault(given: Mapping[str, Any]) -> str:
-    """Which port is another's, in one sentence, or nothing.
+def port_fault(port: object, name: str, window: Iterable[int]) -> str:
+    """What is wrong with a port of the site's that must be none of a window's, or nothing."""
+    taken = [str(each) for each in window]
+    return f"{name} must be none of a window's ports ({', '.join(taken)}), not {port}" if str(port) in taken else ""
 
-    `window` are the TCP ports of a window; those in `among`, by their variable, must be of them, those in `beside` not.
-    """
-    window = {str(port) for port in given["window"]}
-    shown = f"sightglass_nftables_tcp_ports ({', '.join(sorted(window))})"
-    for name, port in given["among"].items():
-        if str(port) not in window:
-            return f"{name} must be one of {shown}, not {port}: it would not be shut outside a window"
-    for name, port in given["beside"].items():
-        if str(port) in window:
-            return f"{name} must be none of {shown}, which are a window's, not {port}"
-    ports = [str(port) for port in given["among"].values()]
-    if len(set(ports)) < len(ports):
-        return f"{' and '.join(given['among'])} must be two ports, not {ports[0]} twice"
+
+def ip_allow_fault(value: object) -> str:
+    """What is wrong with the addresses that the agent may speak to, or nothing: systemd passes over a wrong one."""
+    name = "sightglass_agent_ip_allow"
+    if not isinstance(value, list):
+        return f"{name} must be a list, not {value!r}"
+    for one in value:
+        try:
+            known = one == "localhost" or ("%" not in str(one) and ip_network(str(one), strict=False))
+        except ValueError:
+            known = False
+        if not known:
+            return f"{name} must be localhost, numeric addresses and networks, not {one!r}"
     return ""
-
-
-def number_fault(value: object, name: str, least: int, most: int) -> str:
-    """What is wrong with a number, as its role would say it later, or nothing."""
-    number = int(str(value)) if re.fullmatch(r"[0-9]{1,9}", str(value)) else -1
-    return "" if least <= number <= most else f"{name} must be from {least} to {most}, not {value}"
 
 
 def maintainers_fault(maintainers: object, capability: str, gateways: Iterable[Mapping[str, Any]]) -> str:
@@ -186,9 +192,9 @@ class FilterModule:
         return {
             "sightglass_config_fault": config_fault,
             "sightglass_file_fault": file_fault,
+            "sightglass_ip_allow_fault": ip_allow_fault,
             "sightglass_maintainers_fault": maintainers_fault,
             "sightglass_needed_file_fault": needed_file_fault,
-            "sightglass_number_fault": number_fault,
-            "sightglass_ports_fault": ports_fault,
+            "sightglass_port_fault": port_fault,
             "sightglass_wheelhouse_fault": wheelhouse_fault,
         }

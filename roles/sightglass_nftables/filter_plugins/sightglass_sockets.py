@@ -141,7 +141,7 @@ def _port(value: object) -> str | None:
 def _network(value: object) -> str | None:
     try:
         # A word that nft would look up in the DNS, or a list of them, is no network either.
-        ip_network(value if isinstance(value, str) else "", strict=True)
+        ip_network(value if isinstance(value, str) and "%" not in value else "", strict=True)
     except ValueError:
         return f"must be a network such as 192.0.2.0/24, with no bit set behind its length, not {value!r}"
     return None
@@ -211,6 +211,10 @@ def given_faults(given: Mapping[str, Any]) -> list[str]:
     `interfaces`, `ports` and `addresses` are lists by their variable's name, `sources` what serves pictures.
     """
     found = []
+    for name, values in {**given["interfaces"], **given["ports"], **given["sources"], **given["addresses"]}.items():
+        # A text would be taken letter by letter.
+        if not isinstance(values, list):
+            return [f"{name} must be a list, not {values!r}"]
     for name, interfaces in given["interfaces"].items():
         found += [
             f"{name} must be a name of at most 15 letters, digits and . _ - @, not {one!r}"
@@ -241,7 +245,8 @@ def _is(text: object, loopback: bool = False) -> bool:
         address = ip_address(str(text))
     except ValueError:
         return False
-    return address.is_loopback or not loopback
+    # Behind a % an IPv6 address may have anything.
+    return "%" not in str(text) and (address.is_loopback or not loopback)
 
 
 class FilterModule:

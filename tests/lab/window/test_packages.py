@@ -68,6 +68,23 @@ def test_packages_are_noted_before_they_come_and_go_with_the_roles(fresh_lab: Ca
     before = installed(site)
     assert not before & set(OURS), "the control: the gateway has none of them"
 
+    # A technician's account, by a name that lies near.
+    shell(["useradd", "--create-home", "--shell", "/bin/bash", "sightglass"])
+    mine = shell(["getent", "passwd", "sightglass"]).stdout
+    refused = site.play("site", more=role)
+    assert refused.returncode == 2
+    assert f"somebody else has {mine.strip()}: give that account another name" in " ".join(refused.stdout.split())
+    assert shell(["getent", "passwd", "sightglass"]).stdout == mine
+    assert installed(site) == before
+    shell(["userdel", "--remove", "sightglass"])
+
+    # Not installed, and what comes afterwards by the site's own hand is not ours.
+    shell(["sh", "-c", """echo 'DPkg::Pre-Invoke { "false"; };' >/etc/apt/apt.conf.d/99broken"""])
+    nothing = site.play("site", more=role)
+    assert nothing.returncode == 2, nothing.stdout[-3000:]
+    assert installed(site) == before
+    assert shell(["cat", NOTE]).stdout == ""
+
     # Installed, and then an error: what a cut line or a reboot leaves.
     shell(["sh", "-c", """echo 'DPkg::Post-Invoke { "false"; };' >/etc/apt/apt.conf.d/99broken"""])
     broken = site.play("site", more=role)
