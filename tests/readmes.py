@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ def _row(name: str, option: dict[str, Any], depth: int) -> Iterator[str]:
     )
     description = option["description"]
     text = " ".join([description] if isinstance(description, str) else description).replace("|", "\\|")
-    text = text.replace("C(", "`").replace(")", "`") if text.count("C(") == text.count(")") else text
+    text = re.sub(r"C\(([^)]*)\)", r"`\1`", text)
     yield f"| {'&nbsp;&nbsp;' * depth}`{name}` | {kind} | {default} | {text} |"
     for inner, part in (option.get("options") or {}).items():
         yield from _row(inner, part, depth + 1)

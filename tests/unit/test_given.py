@@ -227,6 +227,15 @@ def test_site_yml_looks_before_its_first_role() -> None:
     ]
     assert len(specified) == 5
     assert [option for option in specified if option not in faults] == []
+    # The first role's own are asked before it changes anything; those of the others here.
+    of_roles = {
+        name
+        for file in (PLAYBOOKS / "../../roles").resolve().glob("*/vars/main.yml")
+        for name in yaml.safe_load(file.read_text())
+        if name.endswith("_faults")
+    }
+    assert len(of_roles) == 3
+    assert of_roles - set(re.findall(r"__\w+", faults)) == {"__sightglass_nftables_faults"}
 
 
 @pytest.mark.requirement("U1")

@@ -87,5 +87,6 @@ def test_role_has_a_readme_and_platforms(role: str) -> None:
     assert text.startswith(f"# {role}\n")
     assert f"\n{readmes.LOCKED_OUT}\n" in text
     assert text == readmes.rendered(ROLES / role), "run `make readmes`"
+    assert "C(" not in text, "Ansible's mark for code, and not Markdown's"
     meta = yaml.safe_load((ROLES / role / "meta" / "main.yml").read_text())
     assert meta["galaxy_info"]["platforms"][0]["name"] == "Debian"
