@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.unit.plugins import loaded
-from tests.unit.shutter_parts import LAN_GW4, Net, needs_kernel, net, rendered
+from tests.unit.shutter_parts import LAN_GW4, ROLE, Net, needs_kernel, net, rendered
 
 SS = """\
 udp   UNCONN 0      0            0.0.0.0:41641      0.0.0.0:*    users:(("tailscaled",pid=40,fd=11))
@@ -217,6 +218,21 @@ def test_good_rules_have_no_fault() -> None:
     assert FILTERS.faults({"x": [BROKER, full]}, "allow") == []
     assert FILTERS.faults({"x": [BROKER, {"name": "a", "protocol": "udp", "process": "b"}]}, "deny") == []
     assert FILTERS.network_faults(["192.0.2.0/24", "::1"], "n") == []
+    assert FILTERS.network_faults(["fe80::1%lan0"], "n") != [], "behind a % there may be anything"
+
+
+@pytest.mark.requirement("U1")
+def test_what_the_roles_publish_has_no_fault() -> None:
+    """Whoever runs them has not written it, and could do nothing about a sentence that names it."""
+    published = {
+        name: value
+        for file in (ROLE.parent).glob("*/vars/main.yml")
+        for name, value in yaml.safe_load(file.read_text()).items()
+        if re.search("_firewall_(allow|deny)$", name)
+    }
+    assert len(published) == 2
+    for name, rules in published.items():
+        assert FILTERS.faults({name: rules}, name.rpartition("_")[2]) == []
 
 
 GIVEN: dict[str, dict[str, Any]] = {
@@ -245,7 +261,10 @@ GIVEN: dict[str, dict[str, Any]] = {
             "s[0] address must be one of the gateway's own loopback, not '10.0.0.9'",
         ),
         ("addresses", {"c": ["cam.example"]}, "c must be numeric addresses, not 'cam.example'"),
+        ("addresses", {"c": ["fe80::1%x } ; }"]}, "c must be numeric addresses, not 'fe80::1%x } ; }'"),
         ("sources", {"s": [{"address": "::1", "port": 0}]}, "s[0] port must lie between 1 and 65535, not 0"),
+        ("interfaces", {"i": "eth0"}, "i must be a list, not 'eth0'"),
+        ("addresses", {"c": "10.0.0.9"}, "c must be a list, not '10.0.0.9'"),
     ],
 )
 def test_what_the_rules_are_made_of_is_looked_at(kind: str, values: dict[str, Any], sentence: str) -> None:
