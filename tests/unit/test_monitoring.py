@@ -298,7 +298,7 @@ def promtool(programs: Path, folder: Path, figures: dict[str, str], expected: di
 def test_the_role_takes_no_file_that_the_alerts_do_not_know() -> None:
     """Nor a pause that is longer than what they take for an end."""
     role = yaml.safe_load((FOLDER.parent / "roles" / "sightglass_metrics" / "vars" / "main.yml").read_text())
-    (taken,) = re.findall(r"match\('(.*?)'\)", role["__sightglass_metrics_faults"])
+    (taken,) = re.findall(r"file is match\('(.*?)'\)", role["__sightglass_metrics_faults"])
     (known,) = re.findall(r'file=~"(.*?)"', ALERTS["SightglassSilent"]["expr"])
     for file, both in (
         (WRITTEN, True),

@@ -50,7 +50,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "sightglass_agent_mqtt_password_file": ("none", "must be a file on the controller, not 'none'"),
     "sightglass_nftables_ssh_port": (8554, "must be none of a window's ports (8189, 8550, 8554, 8889), not 8554"),
     "sightglass_tailscale_rollback_s": (5, "must be from 30 to 600, not 5"),
-    "sightglass_metrics_every_s": (500, "must be from 15 to 300, not 500"),
+    "sightglass_metrics_every_s": ("1e2", "must be from 15 to 300, not 1e2"),
     "sightglass_metrics_file": ("/a/gw1.prom", "must be an absolute path of letters, digits"),
     "sightglass_agent_ip_allow": (["any"], "must be localhost, numeric addresses and networks, not 'any'"),
 }

@@ -17,6 +17,7 @@ import yaml
 from ansible.utils.display import Display
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_PLAIN = re.compile(r"[0-9A-Fa-f.:]+(/[0-9]{1,3})?")
 _ELF = b"\x7fELF"
 _MACHINES = {62: "x86_64", 183: "aarch64"}
 """By their number in an ELF file's head, as `uname -m` calls them."""
@@ -135,7 +136,8 @@ def ip_allow_fault(value: object) -> str:
         return f"{name} must be a list, not {value!r}"
     for one in value:
         try:
-            known = one == "localhost" or ("%" not in str(one) and ip_network(str(one), strict=False))
+            # Python reads a mask of dots, too, and whatever stands behind a %; systemd reads neither.
+            known = one == "localhost" or (_PLAIN.fullmatch(str(one)) and ip_network(str(one), strict=False))
         except ValueError:
             known = False
         if not known:

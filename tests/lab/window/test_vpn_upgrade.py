@@ -159,7 +159,7 @@ def test_a_preference_goes_back_without_its_controller(routed: Site) -> None:
     # It would find all in order, say so, and be undone.
     soon = routed.play("site", more=WORDS)
     assert soon.returncode == 2, soon.stdout[-3000:]
-    assert "gw1 is going back to the VPN's program or preferences that it had" in " ".join(soon.stdout.split())
+    assert "gw1 is going back to the firewall or the VPN that it had" in " ".join(soon.stdout.split())
     assert routes(routed) == "", "the control: it has not gone back yet"
     routed.lab.power_cut("gw1")
     wait.until(lambda: routes(routed) == ROUTES, 120, "the gateway goes back by itself")
