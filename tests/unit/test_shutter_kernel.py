@@ -276,7 +276,7 @@ def test_a_table_that_changes_in_a_window_ends_it(lab: Net, harm: str) -> None:
         done = time.monotonic()
         code, errors = running.ended()
         assert code == 6, errors
-        assert time.monotonic() - done < 0.3
+        assert time.monotonic() - done < 2, "a renewal is seconds away, and the machine may be busy"
 
 
 @pytest.mark.requirement("F1")
