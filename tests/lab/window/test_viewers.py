@@ -85,6 +85,8 @@ def test_each_viewer_has_a_visit_of_their_own_with_what_they_were_sent(site: Sit
             done = member.run(command, timeout=40, check=False)
             assert done.returncode == 0, done.stdout + done.stderr
             site.wait_frames(30)
+            # On the record it has left when it has been away for two seconds and its bytes have been counted since.
+            wait.until(lambda: "left" in [event["event"] for event in site.events(window["id"])], 20, "one has left")
             site.close()
         got = {host.name: received(host) - before[host.name] for host in (site.maintainer, member)}
     visits = {event["who"]["user"]: event for event in site.events(window["id"]) if event["event"] == "left"}
