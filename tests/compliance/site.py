@@ -78,14 +78,12 @@ class Site(BaseModel):
     def window(self) -> set[Listener]:
         """What a window adds: its ports on the VPN, and the join check on loopback."""
         gate, server = constants("sightglass_nftables"), constants("sightglass_mediamtx")
-        streams, holder = set(server["tcp_ports"]), "sightglass-mediamtx.service"
+        streams, unit = set(server["tcp_ports"]), "sightglass-mediamtx.service"
+        console = set(gate["tcp_ports"]) - streams
         return {
-            *(Listener("tcp", 4, "vpn", port, holder) for port in streams),
-            *(Listener("udp", 4, "vpn", port, holder) for port in server["udp_ports"]),
-            *(
-                Listener("tcp", 4, "vpn", port, "sightglass-console.service")
-                for port in set(gate["tcp_ports"]) - streams
-            ),
+            *(Listener("tcp", 4, "vpn", port, unit) for port in streams),
+            *(Listener("udp", 4, "vpn", port, unit) for port in server["udp_ports"]),
+            *(Listener("tcp", 4, "vpn", port, "sightglass-console.service") for port in console),
             Listener("tcp", 4, "loopback", gate["hook_port"], "sightglass-agent.service"),
         }
 
@@ -96,7 +94,7 @@ def site_of(variables: Mapping[str, Any]) -> Site:
     if known is None:
         raise NotAssessed(f"{LISTENERS}: must list what the site itself listens on, and is missing")
     try:
-        found = Site.model_validate({**defaults(), **{name: variables[name] for name in variables}})
+        found = Site.model_validate({**_read("sightglass_nftables", "defaults"), **variables})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         named = [str(part) for part in first["loc"] if part not in ("int", "literal['any']", "constrained-int")]
@@ -107,11 +105,6 @@ def site_of(variables: Mapping[str, Any]) -> Site:
         if each.port == "any" and each.where not in ("vpn", "loopback"):
             raise NotAssessed(f"{LISTENERS}[{number}].port: must be a number, not any, where it is {each.where}")
     return found
-
-
-def defaults() -> dict[str, Any]:
-    """Of the role that says which interface is the VPN's."""
-    return _read("sightglass_nftables", "defaults")
 
 
 def constants(role: str) -> dict[str, Any]:
