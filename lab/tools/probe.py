@@ -15,9 +15,11 @@ import os
 import socket
 import struct
 import sys
+from contextlib import suppress
 from typing import Any
 
 DEADLINE_S = 1.2
+RESEND_S = 0.3
 _STUN = struct.pack("!HHI12s", 0x0001, 0, 0x2112A442, b"sightglass-1")
 
 
@@ -44,7 +46,11 @@ async def tcp(address: str, port: int) -> str:
 
 
 async def udp(address: str, port: int) -> str:
-    """Send a STUN binding request, which WebRTC and the control responder answer, and wait for a datagram."""
+    """Send a STUN binding request, which WebRTC and the control responder answer, and wait for a datagram.
+
+    As a STUN client sends it (RFC 8489, 6.2.1), again and again until its deadline: a datagram may be lost, and the
+    first through a VPN whose peers have to find each other anew is (seen after a restart of tailscaled: 9 of 15).
+    """
     loop = asyncio.get_running_loop()
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as out:
@@ -52,13 +58,16 @@ async def udp(address: str, port: int) -> str:
         try:
             out.connect((address, port))
             async with asyncio.timeout(DEADLINE_S):
-                await loop.sock_sendall(out, _STUN)
-                await loop.sock_recv(out, 1500)
+                while True:
+                    await loop.sock_sendall(out, _STUN)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(RESEND_S):
+                            await loop.sock_recv(out, 1500)
+                            return "bytes"
         except TimeoutError:
             return "silent"
         except OSError as error:
             return _refused(error)
-    return "bytes"
 
 
 def _refused(error: OSError) -> str:
