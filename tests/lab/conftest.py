@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab import Lab
+from lab.compiled import compile_once
 from lab.fleet import down
 from lab.paths import LabError
 from tests.lab.converged import converged, site
@@ -79,6 +80,7 @@ def lab() -> Iterator[Lab]:
         return
     down(name)
     with Lab.up(name, 2, debian=(12, 13)) as found:
+        compile_once(found)
         yield found
 
 
@@ -89,7 +91,9 @@ def fresh_lab() -> Iterator[Callable[..., Lab]]:
     down(name)
 
     def up(gateways: int = 1, *, push_delay_ms: int = 800) -> Lab:
-        return Lab.up(name, gateways, push_delay_ms=push_delay_ms)
+        found = Lab.up(name, gateways, push_delay_ms=push_delay_ms)
+        compile_once(found)
+        return found
 
     yield up
     down(name)
