@@ -36,7 +36,7 @@ test: parts unit lab-test molecule requirements ## every test, from unit to Mole
 
 unit: venv ## the tests that need no lab, on two cores
 	@mkdir -p build
-	@.venv/bin/pytest tests/unit -n 2 --dist loadfile --junit-xml=build/unit.xml
+	@.venv/bin/pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder --junit-xml=build/unit.xml
 
 # In the order of the files: what is about a blank gateway comes first.
 lab-test: need-root wheelhouse ## the tests against the lab, in two labs side by side
