@@ -21,7 +21,7 @@ wheelhouse: venv ## the wheels that a gateway gets, Debian 12 and 13, from the l
 	@.venv/bin/python agent/wheelhouse --target cp313-x86_64
 
 .PHONY: parts
-parts: need-root wheelhouse ## the lab's tools, binaries and Debian roots (six minutes on a new machine with 2 cores)
+parts: need-root wheelhouse ## the lab's tools, binaries and Debian roots (a quarter of an hour on a new machine with 2 cores)
 	@.venv/bin/lab build
 
 .PHONY: demo test lint readmes unit lab-test molecule bench bench-cut bench-fleet bench-site need-root

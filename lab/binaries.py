@@ -57,7 +57,7 @@ def table(file: Path = CHECKOUT / "binaries.yml", machine: str | None = None) ->
 
 
 def all_binaries() -> dict[str, Path]:
-    """Paths of all binaries by name; what the cache lacks is built (about 6 min on 2 cores for everything)."""
+    """Paths of all binaries by name; what the cache lacks is built (13 min on 2 cores for everything)."""
     rows = table()
     found = {
         name: entry("bin", row.key, f"{name} {row.version}", partial(_make, row)) / name for name, row in rows.items()
