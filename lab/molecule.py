@@ -90,8 +90,9 @@ def _say_all(scenario: str, process: subprocess.Popen[str]) -> int:
 
     def lines() -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            say(f"{scenario:11} {line.rstrip()}")
+        with process.stdout:
+            for line in process.stdout:
+                say(f"{scenario:11} {line.rstrip()}")
 
     said = threading.Thread(target=lines, daemon=True)
     said.start()
